@@ -1,0 +1,1 @@
+"""The image service. It does not know that GraphQL exists."""

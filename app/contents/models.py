@@ -1,0 +1,21 @@
+"""Table of contents."""
+
+from tortoise import fields
+from tortoise.models import Model
+
+from app.enums import Consistency, ContentState
+
+
+class Content(Model):
+    """What a disk held at one instant. Its holders are image disks, and EVS disks that are yet to be made from it."""
+
+    id = fields.UUIDField(primary_key=True)
+    engine = fields.CharField(max_length=16)
+    state = fields.CharEnumField(ContentState, max_length=16)
+    virtual_bytes = fields.BigIntField(default=0)
+    own_bytes = fields.BigIntField(default=0)
+    consistency = fields.CharEnumField(Consistency, max_length=16, null=True)
+    created_at = fields.DatetimeField(auto_now_add=True)
+
+    class Meta:
+        table = "content"

@@ -1,0 +1,237 @@
+"""The one file that knows which database this is: connecting, transactions, and reads without model hydration.
+
+Tortoise writes the SQL of a read from a QuerySet, but its models are not made: that conversion is most of a list's cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import orjson
+from pypika_tortoise.context import SqlContext
+from pypika_tortoise.terms import Parameterizer
+from tortoise import Tortoise, connections, fields
+from tortoise.backends.sqlite.client import SqliteClient, SqliteTransactionContext, SqliteTransactionWrapper
+from tortoise.expressions import RawSQL, Subquery
+from tortoise.fields.data import CharEnumFieldInstance
+from tortoise.models import Model
+from tortoise.queryset import QuerySet
+from tortoise.transactions import in_transaction
+
+from app.errors import StartupError
+
+MODELS = ["projects", "jobs", "contents", "images", "sharing", "disks", "ecs"]
+
+Decode = Callable[[Any], object]
+Within = tuple[str, Sequence[str]]
+"""A foreign key or the id, and the ids that it may be. Statements have them as one parameter, so that their text stays the same."""
+
+
+class _ImmediateTransaction(SqliteTransactionWrapper):
+    """A transaction that takes SQLite's write lock when it begins: a deferred one fails when it first writes under another writer."""
+
+    async def begin(self) -> None:
+        await self._connection.execute("BEGIN IMMEDIATE")
+
+
+class ImmediateSqliteClient(SqliteClient):
+    """Tortoise's client with write locks taken early."""
+
+    def _in_transaction(self) -> SqliteTransactionContext:
+        return SqliteTransactionContext(_ImmediateTransaction(self), self._lock)
+
+
+client_class = ImmediateSqliteClient
+"""The name by which Tortoise finds the client in a module that is named as an engine."""
+
+
+def config(database_url: str | None, data_dir: Path) -> dict[str, Any]:
+    """Tortoise's configuration: PostgreSQL by URL, else SQLite in the data folder."""
+    connection: object
+    if database_url is None:
+        credentials = {"file_path": str(data_dir / "service.sqlite"), "busy_timeout": 10000, "synchronous": "NORMAL"}
+        connection = {"engine": "app.db", "credentials": credentials}
+    else:
+        parts = urlsplit(database_url)
+        if parts.scheme not in ("postgres", "postgresql", "asyncpg"):
+            raise StartupError(
+                f"DATABASE_URL begins with {parts.scheme!r}; give postgres://user:password@host/database."
+            )
+        connection = urlunsplit(parts._replace(scheme="asyncpg"))
+    models = [f"app.{noun}.models" for noun in MODELS]
+    return {
+        "connections": {"default": connection},
+        "apps": {"app": {"models": models, "default_connection": "default", "migrations": "app.migrations"}},
+        "use_tz": True,
+    }
+
+
+async def connect(database_url: str | None, data_dir: Path) -> None:
+    """Open the database for the whole process.
+
+    Raises: StartupError: it cannot be reached.
+    """
+    await Tortoise.init(config=config(database_url, data_dir), _enable_global_fallback=True)
+    try:
+        await connections.get("default").execute_query("SELECT 1")
+    except Exception as error:  # each driver fails in its own way
+        await disconnect()
+        where = "the database in the data folder" if database_url is None else "the database at DATABASE_URL"
+        raise StartupError(
+            f"Cannot open {where} ({error}); check that it is there and that you may write to it."
+        ) from error
+
+
+async def disconnect() -> None:
+    """Close it."""
+    await Tortoise.close_connections()
+
+
+def dialect() -> str:
+    """ "sqlite" or "postgres"."""
+    name: str = connections.get("default").capabilities.dialect
+    return name
+
+
+def now() -> datetime:
+    """The time, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+_after_commit: ContextVar[list[Callable[[], None]] | None] = ContextVar("after_commit", default=None)
+
+
+@asynccontextmanager
+async def transaction() -> AsyncIterator[None]:
+    """All or nothing. A transaction inside another is part of it. No I/O but the database's belongs in one."""
+    if _after_commit.get() is not None:
+        yield
+        return
+    callbacks: list[Callable[[], None]] = []
+    token = _after_commit.set(callbacks)
+    try:
+        async with in_transaction():
+            yield
+    finally:
+        _after_commit.reset(token)
+    for callback in callbacks:
+        callback()
+
+
+def after_commit(callback: Callable[[], None]) -> None:
+    """Call when the current transaction has been committed, never if it is rolled back; at once outside of one."""
+    pending = _after_commit.get()
+    callback() if pending is None else pending.append(callback)
+
+
+async def execute(sql: str, values: Sequence[object] = ()) -> Sequence[Any]:
+    """Rows of a statement that the ORM cannot write; placeholders are ?1 on SQLite and $1 on PostgreSQL."""
+    rows: Sequence[Any] = (await connections.get("default").execute_query(sql, list(values)))[1]
+    return rows
+
+
+_DECODE: dict[str, dict[type[Any], Decode]] = {
+    "sqlite": {fields.DatetimeField: datetime.fromisoformat, fields.BooleanField: bool, fields.JSONField: orjson.loads},
+    "postgres": {fields.UUIDField: str, fields.JSONField: orjson.loads},
+}
+
+
+async def fetch(
+    query: QuerySet[Any],
+    columns: Sequence[str],
+    *,
+    order: Sequence[str] = (),
+    within: Within | None = None,
+    limit: int | None = None,
+) -> Iterable[tuple[Any, ...]]:
+    """Rows of columns, in order, by one statement; ids are str on both databases. A limit within parents counts for each of them."""
+    if within and not within[1]:
+        return ()
+    statement = _Statement(query.model, within)
+    query = query.order_by(*order)
+    if within and limit:
+        sql = statement.first_of_each(query, columns, order, key=within[0], limit=limit)
+    else:
+        sql = statement.text((query.limit(limit) if limit else query).only(*columns))
+    rows = await statement.run(sql)
+    values: list[Sequence[Any]] = list(zip(*rows, strict=True))
+    for index, name in enumerate(columns if rows else ()):
+        if decode := _decoder(query.model._meta.fields_map[name], statement.dialect):
+            values[index] = [None if value is None else decode(value) for value in values[index]]
+    return zip(*values, strict=True)
+
+
+async def count(query: QuerySet[Any], within: Within | None = None) -> dict[str | None, int]:
+    """How many rows each parent has (parents without any are left out), or under None how many there are."""
+    if within is None:
+        return {None: await query.count()}
+    statement = _Statement(query.model, within)
+    rows = statement.text(query.only(within[0]))
+    counts = await statement.run(f'SELECT "{within[0]}", COUNT(*) FROM ({rows}) _child GROUP BY "{within[0]}"')
+    return {str(parent): number for parent, number in counts}
+
+
+async def count_by(query: QuerySet[Any], columns: Sequence[str], *, limit: int) -> Sequence[Any]:
+    """The values of columns and how many rows have them, most frequent first; rows where any is null are left out."""
+    statement = _Statement(query.model, None)
+    rows = statement.text(query.order_by().only(*columns))
+    names = ", ".join(f'"{name}"' for name in columns)
+    known = " AND ".join(f'"{name}" IS NOT NULL' for name in columns)
+    return await statement.run(
+        f"SELECT {names}, COUNT(*) FROM ({rows}) _row WHERE {known} GROUP BY {names} ORDER BY COUNT(*) DESC, {names} LIMIT {limit:d}"
+    )
+
+
+class _Statement:
+    """One SQL text in the making. The ids of within, if any, are its first parameter."""
+
+    def __init__(self, model: type[Model], within: Within | None) -> None:
+        self.model, self.within, self.connection = model, within, model._meta.db
+        self.dialect = self.connection.capabilities.dialect
+        sqlite = self.dialect == "sqlite"
+        parameterizer = Parameterizer("?{}".format if sqlite else None)
+        self.context: SqlContext = self.connection.query_class.SQL_CONTEXT.copy(parameterizer=parameterizer)
+        self.values = parameterizer.values
+        if within:
+            self.values.append(orjson.dumps(within[1]).decode() if sqlite else within[1])
+            kind = model._meta.fields_map[within[0]].get_for_dialect("postgres", "SQL_TYPE")
+            self.array = f"$1::{kind}[]"
+
+    def text(self, query: QuerySet[Any]) -> str:
+        if self.within and self.dialect == "sqlite":
+            query = query.filter(**{f"{self.within[0]}__in": RawSQL("(SELECT value FROM json_each(?1))")})
+        elif self.within:  # IN (SELECT unnest(…)) scans the whole table
+            query = query.filter(**{self.within[0]: RawSQL(f"ANY({self.array})")})
+        return Subquery(query).get_sql(self.context)
+
+    def first_of_each(
+        self, query: QuerySet[Any], columns: Sequence[str], order: Sequence[str], *, key: str, limit: int
+    ) -> str:
+        """An index scan for each parent: neither row_number() nor slicing in Python survives one parent with very many rows."""
+        each = query.filter(**{key: RawSQL('"_parent".value')}).limit(limit)
+        by = ", ".join(f'_child."{name.removeprefix("-")}"' + " DESC" * name.startswith("-") for name in order)
+        if self.dialect == "sqlite":
+            names = ", ".join(f'_child."{name}"' for name in columns)
+            ids = Subquery(each.only("id")).get_sql(self.context)
+            table = self.model._meta.db_table
+            return f'SELECT {names} FROM json_each(?1) "_parent" JOIN "{table}" _child ON _child.id IN ({ids}) ORDER BY {by}'
+        rows = Subquery(each.only(*columns)).get_sql(self.context)
+        return f'SELECT _child.* FROM unnest({self.array}) "_parent"(value) CROSS JOIN LATERAL ({rows}) _child ORDER BY {by}'
+
+    async def run(self, sql: str) -> Sequence[Any]:
+        rows: Sequence[Any] = (await self.connection.execute_query(sql, self.values))[1]
+        return rows
+
+
+@cache
+def _decoder(field: Hashable, dialect: str) -> Decode | None:
+    if isinstance(field, CharEnumFieldInstance):
+        return field.enum_type._value2member_map_.__getitem__
+    return next((decode for kind, decode in _DECODE[dialect].items() if isinstance(field, kind)), None)

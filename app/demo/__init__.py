@@ -1,0 +1,1 @@
+"""What a fresh installation comes with: public images, demo projects and a walk-through."""

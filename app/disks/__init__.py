@@ -1,0 +1,1 @@
+"""EVS disks: the block devices of machines."""

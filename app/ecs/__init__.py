@@ -1,0 +1,1 @@
+"""ECSs: elastic cloud servers, with their flavors and key pairs."""

@@ -1,0 +1,1 @@
+"""Images: the catalogue of machine templates."""

@@ -1,0 +1,275 @@
+"""Who sees and who does what: the two questions of every request, answered here and nowhere else.
+
+`visible_*` begins every read. `*_refusal` guards every write: it answers why not, with the code that the caller gets, or None; what a
+viewer is told it can do is made of the same answers. What one cannot see is NOT_FOUND, so FORBIDDEN never tells that something exists.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+from tortoise.expressions import Q, RawSQL, Subquery
+from tortoise.queryset import QuerySet
+
+from app.disks.models import EvsDisk
+from app.ecs.models import EcsInstance, EcsTag, Flavor, KeyPair
+from app.enums import EcsAction, EcsStatus, ErrorCode, ImageAction, ImageStatus, ShareStatus, TokenScope
+from app.errors import Busy, Forbidden, InvalidState, Refused, ServiceError
+from app.images.models import Image, ImageDisk, ImageTag
+from app.jobs.models import Job
+from app.projects.models import Project
+from app.sharing.models import ImageMember
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who is calling: a project, by one of its tokens."""
+
+    project_id: str
+    scopes: frozenset[TokenScope]
+    token_id: str
+    token_name: str
+    expires_at: datetime | None = None
+
+    @property
+    def is_operator(self) -> bool:
+        """Whether it runs this installation: it sees every image and keeps the public ones."""
+        return TokenScope.OPERATOR in self.scopes
+
+    @property
+    def project(self) -> UUID:
+        """The project's id, as tables want it."""
+        return UUID(self.project_id)
+
+
+def require(caller: Caller, scope: TokenScope) -> None:
+    """Raises: Forbidden: the token has not this scope."""
+    if scope not in caller.scopes:
+        raise Forbidden(
+            f"This needs a token with scope {scope.value}; {caller.token_name!r} has not got it.", otc="IMG.0026"
+        )
+
+
+# ---------------------------------------------------------------- seeing
+
+
+def visible_images(caller: Caller) -> QuerySet[Image]:
+    """Public images, the caller's own, and those shared with it, accepted or not; for an operator all.
+
+    The subquery is correlated: against a list of all shared images it costs a twentieth for one page, and a join would repeat rows.
+    """
+    if caller.is_operator:
+        return Image.all()
+    shared = ImageMember.filter(image_id=RawSQL('"image"."id"'), project_id=caller.project_id).values("image_id")
+    return Image.filter(Q(is_public=True) | Q(project_id=caller.project_id) | Q(id__in=Subquery(shared)))
+
+
+def listed_images(caller: Caller) -> QuerySet[Image]:
+    """What a list shows unless asked for shares in other states: of the visible ones, not those pending or rejected."""
+    if caller.is_operator:
+        return Image.all()
+    return Image.filter(
+        Q(is_public=True) | Q(project_id=caller.project_id) | Q(id__in=Subquery(_accepted(caller, '"image"."id"')))
+    )
+
+
+def _accepted(caller: Caller, image_id: str) -> Any:
+    shares = ImageMember.filter(image_id=RawSQL(image_id), project_id=caller.project_id, status=ShareStatus.ACCEPTED)
+    return shares.values("image_id")
+
+
+def visible_tags(caller: Caller) -> QuerySet[ImageTag]:
+    """Tags of images that are public, own or accepted: a pending share shows none."""
+    if caller.is_operator:
+        return ImageTag.all()
+    accepted = Q(image_id__in=Subquery(_accepted(caller, '"image_tag"."image_id"')))
+    return ImageTag.filter(Q(image__is_public=True) | Q(image__project_id=caller.project_id) | accepted)
+
+
+def visible_members(caller: Caller) -> QuerySet[ImageMember]:
+    """All members of own images; of others the caller's own row."""
+    if caller.is_operator:
+        return ImageMember.all()
+    return ImageMember.filter(Q(image__project_id=caller.project_id) | Q(project_id=caller.project_id))
+
+
+def visible_ecs(caller: Caller) -> QuerySet[EcsInstance]:
+    """The caller's own machines; one that is deleted is gone."""
+    return EcsInstance.filter(project_id=caller.project_id).exclude(status=EcsStatus.DELETED)
+
+
+def last_seen_ecs(caller: Caller) -> QuerySet[EcsInstance]:
+    """The same and deleted ones too: for the last value of a subscription."""
+    return EcsInstance.filter(project_id=caller.project_id)
+
+
+def visible_evs_disks(caller: Caller) -> QuerySet[EvsDisk]:
+    """The caller's own disks."""
+    return EvsDisk.filter(project_id=caller.project_id)
+
+
+def visible_key_pairs(caller: Caller) -> QuerySet[KeyPair]:
+    """The caller's own key pairs."""
+    return KeyPair.filter(project_id=caller.project_id)
+
+
+def visible_jobs(caller: Caller) -> QuerySet[Job]:
+    """The caller's own jobs."""
+    return Job.filter(project_id=caller.project_id)
+
+
+def visible_projects(caller: Caller) -> QuerySet[Project]:
+    """All: a project's name is known to whoever shares with it or is shared with. Only ever reached by id or exact name."""
+    return Project.all()
+
+
+def visible_flavors(caller: Caller) -> QuerySet[Flavor]:
+    """All."""
+    return Flavor.all()
+
+
+def visible_image_disks(caller: Caller) -> QuerySet[ImageDisk]:
+    """All: only ever reached through an image that is visible itself."""
+    return ImageDisk.all()
+
+
+def visible_ecs_tags(caller: Caller) -> QuerySet[EcsTag]:
+    """All: only ever reached through an ECS that is visible itself."""
+    return EcsTag.all()
+
+
+# ---------------------------------------------------------------- doing
+
+
+class ImageFacts(Protocol):
+    """What the rules need to know of an image."""
+
+    project_id: str
+    is_public: bool
+    status: ImageStatus
+    protected: bool
+
+
+IMAGE_SCOPES = {
+    ImageAction.UPDATE: TokenScope.IMAGES,
+    ImageAction.TAG: TokenScope.IMAGES,
+    ImageAction.DELETE: TokenScope.IMAGES,
+    ImageAction.SHARE: TokenScope.SHARING,
+    ImageAction.ACCEPT: TokenScope.SHARING,
+    ImageAction.REJECT: TokenScope.SHARING,
+    ImageAction.LAUNCH: TokenScope.ECS,
+}
+
+
+def image_refusal(
+    caller: Caller, action: ImageAction, image: ImageFacts, share: ShareStatus | None
+) -> ServiceError | None:
+    """Why the caller may not do this to an image that it sees, or None. `share`: the state of its own share of it, if any."""
+    scope = IMAGE_SCOPES[action]
+    if scope not in caller.scopes:
+        return Forbidden(f"This needs a token with scope {scope.value}.", otc="IMG.0026")
+    if action in (ImageAction.ACCEPT, ImageAction.REJECT):
+        return None if share else Forbidden("This image is not shared with your project.", otc="IMG.0026")
+    if action is ImageAction.LAUNCH:
+        return _launch_refusal(caller, image, share)
+    owns = image.project_id == caller.project_id
+    if image.is_public and (not owns or not caller.is_operator or action in (ImageAction.DELETE, ImageAction.SHARE)):
+        return _public_refusal(action)
+    if not owns:
+        return Forbidden("Only its owner may do this to an image.", otc="IMG.0092")
+    return _state_refusal(action, image)
+
+
+def _launch_refusal(caller: Caller, image: ImageFacts, share: ShareStatus | None) -> ServiceError | None:
+    if not image.is_public and image.project_id != caller.project_id and share is not ShareStatus.ACCEPTED:
+        if share is None:
+            return Forbidden("Only its owner and projects that it is shared with may launch an image.", otc="IMG.0026")
+        return Refused(ErrorCode.NOT_ACCEPTED, "Accept the share of this image first (acceptShares).", otc="Ecs.0031")
+    if image.status is not ImageStatus.ACTIVE:
+        return Refused(ErrorCode.NOT_ACTIVE, f"The image is {image.status.value}, not ACTIVE.", otc="Ecs.0032")
+    return None
+
+
+def _public_refusal(action: ImageAction) -> ServiceError:
+    if action is ImageAction.DELETE:
+        return Forbidden("A public image cannot be deleted.", otc="IMG.0094")
+    if action is ImageAction.SHARE:
+        return Refused(ErrorCode.NOT_SHAREABLE, "A public image is everybody's already.", otc="IMG.0089")
+    return Forbidden("Only the operator may do this to a public image.", otc="IMG.0026")
+
+
+def _state_refusal(action: ImageAction, image: ImageFacts) -> ServiceError | None:
+    ended = image.status in (ImageStatus.ACTIVE, ImageStatus.KILLED)
+    if action is ImageAction.DELETE:
+        if not ended:
+            return InvalidState("The image is still being made; cancel its job instead (cancelJob).", otc="IMG.0090")
+        if image.protected:
+            return Refused(
+                ErrorCode.PROTECTED, "The image is protected; updateImage(protected: false) first.", otc="IMG.0028"
+            )
+        return None
+    if image.status is ImageStatus.ACTIVE:
+        return None
+    if action is ImageAction.SHARE:
+        return Refused(ErrorCode.NOT_ACTIVE, f"The image is {image.status.value}, not ACTIVE.", otc="IMG.0046")
+    return InvalidState(f"The image is {image.status.value}, not ACTIVE.", otc="IMG.0035")
+
+
+def image_actions(caller: Caller, image: ImageFacts, share: ShareStatus | None) -> list[ImageAction]:
+    """What the caller may do with an image now. A share that is accepted need not be accepted again, nor rejected twice."""
+    settled = {ShareStatus.ACCEPTED: ImageAction.ACCEPT, ShareStatus.REJECTED: ImageAction.REJECT}.get(
+        share or ShareStatus.PENDING
+    )
+    return [a for a in ImageAction if a is not settled and image_refusal(caller, a, image, share) is None]
+
+
+class EcsFacts(Protocol):
+    """What the rules need to know of an ECS."""
+
+    project_id: str
+    status: EcsStatus
+    job_id: str | None
+
+
+ECS_STATES: dict[EcsAction, set[EcsStatus]] = {
+    EcsAction.UPDATE: set(EcsStatus) - {EcsStatus.DELETED},
+    EcsAction.READ_CONSOLE: set(EcsStatus) - {EcsStatus.DELETED},
+    EcsAction.START: {EcsStatus.SHUTOFF},
+    EcsAction.STOP: {EcsStatus.ACTIVE},
+    EcsAction.REBOOT: {EcsStatus.ACTIVE},
+    EcsAction.DELETE: set(EcsStatus) - {EcsStatus.DELETED},
+    EcsAction.CREATE_IMAGE: {EcsStatus.ACTIVE, EcsStatus.SHUTOFF},
+}
+"""The statuses that an action needs (domain rules 2.10 and 2.15)."""
+
+JOBLESS = {EcsAction.UPDATE, EcsAction.READ_CONSOLE}
+"""What may be done while a job holds the ECS."""
+
+
+def ecs_refusal(caller: Caller, action: EcsAction, ecs: EcsFacts) -> ServiceError | None:
+    """Why the caller may not do this to an ECS that it sees, or None."""
+    scope = {EcsAction.CREATE_IMAGE: TokenScope.IMAGES, EcsAction.READ_CONSOLE: TokenScope.READ}.get(
+        action, TokenScope.ECS
+    )
+    if scope not in caller.scopes:
+        return Forbidden(f"This needs a token with scope {scope.value}.")
+    if ecs.project_id != caller.project_id:
+        return Forbidden("Only its own project may do this to an ECS.")
+    imaging = action is EcsAction.CREATE_IMAGE
+    if ecs.job_id is not None and action not in JOBLESS:
+        return Busy("Another job holds the ECS; wait for it (currentJob).", otc="IMG.0010" if imaging else "Ecs.0100")
+    if ecs.status not in ECS_STATES[action]:
+        needs = " or ".join(sorted(status.value for status in ECS_STATES[action]))
+        return InvalidState(
+            f"The ECS is {ecs.status.value}; this needs {needs}.", otc="IMG.0126" if imaging else "Ecs.0100"
+        )
+    return None
+
+
+def authorize(refusal: ServiceError | None) -> None:
+    """Raises: the refusal, if it is one."""
+    if refusal is not None:
+        raise refusal

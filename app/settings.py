@@ -1,0 +1,52 @@
+"""Settings, from the environment or a `.env` file: one frozen object, built once. Every name has the prefix IMAGE_SERVICE_."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """How this installation is set up. Units are in the names."""
+
+    model_config = SettingsConfigDict(env_prefix="IMAGE_SERVICE_", env_file=".env", extra="ignore", frozen=True)
+
+    # Where things are
+    data_dir: Path = Field(
+        Path(".data"), description="Folder of everything the service keeps: machines, disks, the SQLite file."
+    )
+    database_url: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("IMAGE_SERVICE_DATABASE_URL", "DATABASE_URL"),
+        description="postgres://… ; without it SQLite in the data folder.",
+    )
+
+    # Who can reach it
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0: any free one.")
+    public_url: str | None = Field(None, description="Where clients reach the service, if not at host and port.")
+    allowed_origins: tuple[str, ...] = Field((), description="Origins of front-ends that may call from a browser.")
+
+    # Machines
+    accelerator: Literal["auto", "kvm", "tcg"] = Field(
+        "auto", description="auto: KVM where a probe machine boots with it."
+    )
+    machine_host: str = Field("127.0.0.1", description="Address that forwarded guest ports are bound to.")
+    max_starting_machines: int = Field(4, ge=1, description="Machines that start at a time.")
+    reserve_memory_mib: int = Field(512, ge=0, description="Host memory that machines leave free.")
+    reserve_disk_mib: int = Field(512, ge=0, description="Host disk space that copies leave free.")
+    stop_timeout_s: float = Field(30.0, gt=0, description="How long a guest may take to switch itself off.")
+
+    # Limits
+    operation_timeout_s: float = Field(30.0, gt=0, description="Longest query or mutation.")
+    members_per_image: int = Field(256, ge=1, description="Projects that an image can be shared with.")
+    members_per_full_ecs_image: int = Field(10, ge=1, description="The same, of a full-ECS image.")
+
+    @cached_property
+    def is_sqlite(self) -> bool:
+        """Whether the database is a file in the data folder."""
+        return self.database_url is None

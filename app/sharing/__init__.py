@@ -1,0 +1,1 @@
+"""Sharing: private images that other projects may use."""

@@ -1,0 +1,1 @@
+"""Sources: where a private image can come from, one module each."""
