@@ -1,0 +1,101 @@
+"""Which accelerator machines get: KVM where a probe boots under it, else TCG.
+
+That /dev/kvm opens, even that QEMU starts with it, proves nothing: there are hosts on which guests die under it. So a guest is booted
+with the processor model that machines get, and has to say something. The verdict holds for one start of the host.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+
+from app.engines.qemu.command import ACCELERATORS
+from app.engines.qemu.process import host_boot_id
+from app.engines.qemu.settings import QemuSettings
+from app.engines.qemu.store import Store, read_record, write_durably
+from app.engines.qemu.tools import ENVIRONMENT, GUARDS_OF_PROBE
+
+KVM = Path("/dev/kvm")
+PROBE_LIMIT_S = 20.0
+BUILT_IN_MARKER = "READY"
+
+log = structlog.get_logger(__name__)
+
+
+class Accelerator:
+    """The choice of one store."""
+
+    def __init__(self, store: Store, settings: QemuSettings) -> None:
+        self._file = store.root / "accelerator.json"
+        self._settings = settings
+        self.name = "tcg"
+
+    @property
+    def may_fall_back(self) -> bool:
+        """Whether a machine that fails under KVM is to be tried under TCG."""
+        return self.name == "kvm" and self._settings.accelerator == "auto"
+
+    async def choose(self) -> None:
+        """Find the accelerator: as set, as remembered, or by a probe."""
+        if self._settings.accelerator != "auto":
+            self.name = self._settings.accelerator
+            return
+        record = await asyncio.to_thread(read_record, self._file)
+        if record and record.get("boot_id") == host_boot_id() and record.get("accelerator") in ACCELERATORS:
+            self.name = str(record["accelerator"])
+            return
+        is_sound = os.access(KVM, os.R_OK | os.W_OK) and await self._probe()
+        await self.remember("kvm" if is_sound else "tcg")
+
+    async def remember(self, name: str) -> None:
+        """Use an accelerator until the host is started again."""
+        log.info("accelerator chosen", accelerator=name)
+        self.name = name
+        await asyncio.to_thread(write_durably, {self._file: {"boot_id": host_boot_id(), "accelerator": name}})
+
+    async def _probe(self) -> bool:
+        accel, cpu = ACCELERATORS["kvm"]
+        with tempfile.TemporaryDirectory(prefix="probe-") as folder:
+            disk = self._settings.probe_disk
+            marker = self._settings.probe_marker if disk else BUILT_IN_MARKER
+            if disk is None:
+                disk = Path(folder) / "probe.raw"
+                disk.write_bytes(boot_sector())
+            drive = f"file={str(disk).replace(',', ',,')},format=raw,if=virtio,snapshot=on"
+            process = await asyncio.create_subprocess_exec(
+                *GUARDS_OF_PROBE, self._settings.qemu, "-machine", "q35,sata=off,usb=off,smbus=off", "-accel", accel,
+                "-cpu", cpu, "-m", "128M", "-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio",
+                "-no-reboot", "-drive", drive,
+                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+                env={**ENVIRONMENT, "TMPDIR": folder},
+            )  # fmt: skip
+            try:
+                async with asyncio.timeout(PROBE_LIMIT_S):
+                    return await _says(process, marker.encode())
+            except TimeoutError:
+                return False
+            finally:
+                with suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+
+
+async def _says(process: asyncio.subprocess.Process, marker: bytes) -> bool:
+    assert process.stdout is not None
+    said = b""
+    while piece := await process.stdout.read(4096):
+        said += piece
+        if marker in said:
+            return True
+    return False
+
+
+def boot_sector() -> bytes:
+    """A guest that prints READY."""
+    code = bytes.fromhex("be137cbaf803ac84c07403eeebf8f4ebfd") + b"\x90\x90" + b"READY\n\0"
+    return (code.ljust(510, b"\0") + b"\x55\xaa").ljust(1 << 20, b"\0")

@@ -1,0 +1,148 @@
+"""Disks and contents of the QEMU engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from uuid import UUID
+
+from app.engines.base import ContentFacts, Progress, Sealed
+from app.engines.qemu.failures import engine_errors
+from app.engines.qemu.journal import Seals
+from app.engines.qemu.layers import Layers
+from app.engines.qemu.machines import QemuMachines
+from app.engines.qemu.records import ContentRecord, Records
+from app.engines.qemu.store import Store
+from app.enums import Consistency, ErrorCode
+from app.errors import EngineError, NotFound
+
+FORMATS = frozenset({"raw", "qcow2"})
+
+
+class QemuContents:
+    """See `app.engines.base.Contents`."""
+
+    def __init__(
+        self,
+        store: Store,
+        layers: Layers,
+        records: Records,
+        *,
+        seals: Seals,
+        machines: QemuMachines,
+        reserve_disk_bytes: int,
+    ) -> None:
+        self._store, self._layers, self._records = store, layers, records
+        self._seals, self._machines, self._reserve_disk_bytes = seals, machines, reserve_disk_bytes
+
+    async def create_disk(self, disk_id: UUID, *, size_bytes: int, content_id: UUID | None) -> None:
+        """Make a disk: a new layer on the content's, or on nothing."""
+        if disk_id in self._records.disks:
+            return
+        record = self._content(content_id) if content_id else None
+        if record and size_bytes < record.virtual_bytes:
+            raise EngineError(ErrorCode.ENGINE_FAILED, "a disk cannot be smaller than the content it starts with")
+        name, below = self._layers.new_name(), record.layer if record else None
+        with engine_errors(self._store), self._layers.pinned(name, *([below] if below else [])):
+            await self._layers.create(name, virtual_bytes=size_bytes, backing=below)
+            try:
+                await self._records.put_disks({disk_id: name})
+            except BaseException:
+                await self._layers.remove(name)
+                raise
+
+    async def delete_disk(self, disk_id: UUID) -> None:
+        """Forget a disk, and remove the layers that only it reached.
+
+        Raises: EngineError: ENGINE_FAILED when a running machine has it.
+        """
+        if self._machines.user_of(disk_id):
+            raise EngineError(ErrorCode.ENGINE_FAILED, "a running machine has this disk")
+        if disk_id in self._records.disks:
+            with engine_errors(self._store):
+                await self._records.forget_disk(disk_id)
+                await self._layers.sweep(self._records.roots)
+
+    async def seal(self, contents: Mapping[UUID, UUID], *, machine_id: UUID | None) -> Sealed:
+        """Keep what disks hold now."""
+        for disk_id in contents:
+            if disk_id not in self._records.disks:
+                raise NotFound(f"no disk {disk_id}")
+            if (user := self._machines.user_of(disk_id)) not in (None, machine_id):
+                raise EngineError(ErrorCode.ENGINE_FAILED, f"machine {user} runs on one of these disks")
+        path = self._seals.path_of(machine_id, next(iter(contents.values())))
+        async with self._machines.held(machine_id) as running:
+            with engine_errors(self._store):
+                try:
+                    return await self._seals.seal(path, contents, running.monitor if running else None)
+                except EngineError:
+                    # The machine may have died of something else meanwhile; then its disks decide.
+                    if not running or not await running.process.wait(1):
+                        raise
+                    await self._seals.recover(path, None)
+                    if not all(content_id in self._records.contents for content_id in contents.values()):
+                        raise
+                    return self._seals.sealed(contents)
+
+    async def copy(self, content_id: UUID, new_id: UUID, progress: Progress) -> ContentFacts:
+        """Make a flat copy of a content."""
+        record = self._content(content_id)
+        if new_id not in self._records.contents:
+            chain = self._layers.chain(record.layer)
+            size = min(sum(self._layers.allocated_bytes(name) for name in chain), record.virtual_bytes)
+            with self._layers.pinned(record.layer):
+                await self._convert(self._layers.path(record.layer), "qcow2", new_id, progress, size)
+        return await self.describe(new_id)
+
+    async def ingest(self, path: Path, *, format: str, content_id: UUID, progress: Progress) -> ContentFacts:
+        """Make a content from a trusted disk file."""
+        if content_id in self._records.contents:
+            return await self.describe(content_id)
+        if format not in FORMATS:
+            raise EngineError(ErrorCode.ENGINE_FAILED, f"disk files of format {format!r} cannot be taken in")
+        try:
+            size = (await asyncio.to_thread(path.stat)).st_blocks * 512
+        except FileNotFoundError:
+            raise EngineError(ErrorCode.ENGINE_FAILED, f"there is no file {path.name}") from None
+        await self._convert(path, format, content_id, progress, size)
+        return await self.describe(content_id)
+
+    async def describe(self, content_id: UUID) -> ContentFacts:
+        """How a content lies in the store."""
+        record = self._content(content_id)
+        own_bytes = await asyncio.to_thread(self._layers.allocated_bytes, record.layer)
+        return ContentFacts(virtual_bytes=record.virtual_bytes, own_bytes=own_bytes)
+
+    async def release(self, content_id: UUID) -> None:
+        """Forget a content, and remove the layers that only it reached."""
+        with engine_errors(self._store):
+            if waiting := self._seals.is_open_for(content_id):
+                path, machine_id = waiting
+                async with self._machines.held(machine_id) as running:
+                    await self._seals.recover(path, running.monitor if running else None)
+            if content_id in self._records.contents:
+                await self._records.forget_content(content_id)
+                await self._layers.sweep(self._records.roots)
+
+    def _content(self, content_id: UUID) -> ContentRecord:
+        try:
+            return self._records.contents[content_id]
+        except KeyError:
+            raise NotFound(f"no content {content_id}") from None
+
+    async def _convert(self, source: Path, format: str, new_id: UUID, progress: Progress, size_bytes: int) -> None:
+        with engine_errors(self._store):
+            if size_bytes + self._reserve_disk_bytes > self._store.free_bytes():
+                message = f"the engine's store has no room for {size_bytes >> 20} MiB more"
+                raise EngineError(ErrorCode.INSUFFICIENT_STORAGE, message)
+            name = self._layers.new_name()
+            with self._layers.pinned(name):
+                await self._layers.convert(source, format=format, name=name, progress=progress, total_bytes=size_bytes)
+                try:
+                    size = self._layers.header(name).virtual_bytes
+                    await self._records.put_contents({new_id: ContentRecord(name, size, Consistency.STOPPED)})
+                    await progress(size_bytes, size_bytes)
+                except BaseException:
+                    await self._layers.remove(name)
+                    raise

@@ -1,0 +1,197 @@
+"""Layers: qcow2 files that stand on one another, sealed ones never written again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import struct
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.engines.base import Progress
+from app.engines.qemu.store import sync_folder
+from app.engines.qemu.tools import Tools
+from app.enums import ErrorCode
+from app.errors import EngineError
+
+SUFFIX = ".qcow2"
+OPTIONS = "cluster_size=65536,lazy_refcounts=off,compat=1.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the start of a qcow2 file says."""
+
+    backing: str | None
+    virtual_bytes: int
+
+
+def read_header(path: Path) -> Header | None:
+    """The header of a qcow2 file; None when it has none, or an unfinished one (docs/interop/qcow2.txt of QEMU)."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(32)
+            if len(start) < 32 or not start.startswith(b"QFI\xfb"):
+                return None
+            offset, length, _, virtual_bytes = struct.unpack(">QIIQ", start[8:32])
+            if not offset:
+                return Header(None, virtual_bytes)
+            file.seek(offset)
+            backing = file.read(min(length, 1023))
+    except FileNotFoundError:
+        return None
+    return Header(backing.decode(errors="replace"), virtual_bytes) if len(backing) == length else None
+
+
+class Layers:
+    """All layers of a store. Names are random and never used twice, so an attempt that was cut short is in nobody's way."""
+
+    def __init__(self, folder: Path, tools: Tools) -> None:
+        self._folder, self._tools = folder, tools
+        self._parents: dict[str, str | None] = {}
+        self._pins: Counter[str] = Counter()
+        self._sweeping = asyncio.Lock()
+
+    @staticmethod
+    def new_name() -> str:
+        """A name for a layer to come."""
+        return secrets.token_hex(12)
+
+    def path(self, name: str) -> Path:
+        """Where a layer lies."""
+        return self._folder / (name + SUFFIX)
+
+    @contextmanager
+    def pinned(self, *names: str) -> Iterator[None]:
+        """Keep layers from being swept while work on them is under way."""
+        self.pin(*names)
+        try:
+            yield
+        finally:
+            self.unpin(*names)
+
+    def pin(self, *names: str) -> None:
+        """As `pinned`, until `unpin`."""
+        self._pins.update(names)
+
+    def unpin(self, *names: str) -> None:
+        """Undo one `pin`."""
+        self._pins.subtract(names)
+        self._pins += Counter()
+
+    async def create(self, name: str, *, virtual_bytes: int, backing: str | None) -> None:
+        """Make an empty layer, on another or on nothing, durably. The caller has pinned both.
+
+        Raises: EngineError: INSUFFICIENT_STORAGE, ENGINE_FAILED.
+        """
+        # -u: qemu-img need not open the layer below, which may be active in a machine that is just being sealed.
+        below = ("-u", "-F", "qcow2", "-b", backing + SUFFIX) if backing else ()
+        path = self.path(name)
+        try:
+            await self._tools.run("create", "-q", "-f", "qcow2", "-o", OPTIONS, *below, str(path), str(virtual_bytes))
+            await asyncio.to_thread(_sync, path)
+        except BaseException:
+            await self.remove(name)
+            raise
+
+    async def convert(self, source: Path, *, format: str, name: str, progress: Progress, total_bytes: int) -> None:
+        """Copy a disk file, with all that is below it, into a new flat layer, durably. What progress raises ends the work."""
+
+        async def tell(percent: float) -> None:
+            await progress(int(total_bytes * percent / 100), total_bytes)
+
+        path = self.path(name)
+        options = ("-W", "-m", "8", "-t", "writeback", "-f", format, "-O", "qcow2", "-o", OPTIONS)
+        try:
+            await progress(0, total_bytes)
+            await self._tools.run_with_progress("convert", "-p", *options, str(source), str(path), on_percent=tell)
+            await asyncio.to_thread(_sync, path)
+        except BaseException:
+            await self.remove(name)
+            raise
+
+    async def repair(self, name: str) -> None:
+        """Give back the clusters that a killed machine has left unaccounted for.
+
+        Raises: EngineError: ENGINE_FAILED when the layer is damaged.
+        """
+        # 3: leaks that were found and not repaired cost space, not data.
+        await self._tools.run(
+            "check", "-q", "-f", "qcow2", "-r", "leaks", str(self.path(name)), accept=frozenset({0, 3})
+        )
+
+    async def remove(self, name: str) -> None:
+        """Remove a layer that nothing reaches."""
+        self._parents.pop(name, None)
+        await asyncio.to_thread(self.path(name).unlink, missing_ok=True)
+
+    def header(self, name: str) -> Header:
+        """Raises: EngineError: ENGINE_FAILED when the layer is missing or broken."""
+        header = read_header(self.path(name))
+        if header is None:
+            raise EngineError(ErrorCode.ENGINE_FAILED, f"layer {name} is missing or broken")
+        return header
+
+    def allocated_bytes(self, name: str) -> int:
+        """What one layer takes in the file system."""
+        try:
+            return self.path(name).stat().st_blocks * 512
+        except FileNotFoundError:
+            raise EngineError(ErrorCode.ENGINE_FAILED, f"layer {name} is missing") from None
+
+    def chain(self, name: str) -> list[str]:
+        """A layer and all below it, top first."""
+        names: list[str] = []
+        current: str | None = name
+        while current is not None and current not in names:
+            names.append(current)
+            current = self._parent(current)
+        return names
+
+    def _parent(self, name: str) -> str | None:
+        if name in self._parents:
+            return self._parents[name]
+        # A layer in the making has a header without a backing name for a moment: that must not be remembered.
+        is_finished = name not in self._pins
+        header = read_header(self.path(name))
+        parent = header.backing.removesuffix(SUFFIX) if header and header.backing else None
+        if header and is_finished:
+            self._parents[name] = parent
+        return parent
+
+    async def sweep(self, roots: Callable[[], Collection[str]]) -> list[str]:
+        """Remove the layers that neither a root nor work under way reaches, and answer their names.
+
+        Pins, then roots, are read after the folder is listed: a layer made meanwhile is not listed, one finished meanwhile is a root.
+        """
+        async with self._sweeping:
+            return await asyncio.to_thread(self._sweep, roots)
+
+    def _sweep(self, roots: Callable[[], Collection[str]]) -> list[str]:
+        found = {path.name.removesuffix(SUFFIX): path for path in self._folder.iterdir()}
+        needed: set[str] = set()
+        for root in [*self._pins, *roots()]:
+            current: str | None = root
+            while current is not None and current not in needed:
+                needed.add(current)
+                current = self._parent(current)
+        rubbish = found.keys() - needed
+        for name in rubbish:
+            found[name].unlink(missing_ok=True)
+            self._parents.pop(name, None)
+        if rubbish:
+            sync_folder(self._folder)
+        return sorted(rubbish)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    sync_folder(path.parent)

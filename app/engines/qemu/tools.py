@@ -1,0 +1,77 @@
+"""Runs of qemu-img: with limits, and never outliving the process that asked for them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from app.enums import ErrorCode
+from app.errors import EngineError
+
+# setpriv: a killed service leaves no tool behind that still writes. prlimit: --as is what `convert -W -m 8` needs (it aborts at 512 MiB).
+GUARDS = ("setpriv", "--pdeathsig", "KILL", "prlimit", "--core=0:0", "--as=2147483648", "--nofile=1024:1024")
+GUARDS_OF_PROBE = ("setpriv", "--pdeathsig", "KILL", "prlimit", "--core=0:0")
+# Their messages are read, so they are in English; our own environment may hold secrets that are none of their business.
+ENVIRONMENT = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
+PERCENT = re.compile(rb"\((\d+(?:\.\d+)?)/100%\)")
+
+
+class Tools:
+    """qemu-img, as this store calls it."""
+
+    def __init__(self, qemu_img: str, timeout_s: float) -> None:
+        self._qemu_img, self._timeout_s = qemu_img, timeout_s
+
+    async def run(self, *arguments: str, accept: frozenset[int] = frozenset({0})) -> int:
+        """Run qemu-img to its end and answer its exit status, which is one of those accepted.
+
+        Raises: EngineError: INSUFFICIENT_STORAGE, TIMED_OUT, or ENGINE_FAILED with what the tool said.
+        """
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await self._run(arguments, accept, None)
+        except TimeoutError as error:
+            raise EngineError(ErrorCode.TIMED_OUT, f"qemu-img {arguments[0]} took too long") from error
+
+    async def run_with_progress(self, *arguments: str, on_percent: Callable[[float], Awaitable[None]]) -> None:
+        """Run a qemu-img that was given -p, however long it takes, and say how far it is; what on_percent raises ends it."""
+        await self._run(arguments, frozenset({0}), on_percent)
+
+    async def _run(
+        self,
+        arguments: tuple[str, ...],
+        accept: frozenset[int],
+        on_percent: Callable[[float], Awaitable[None]] | None,
+    ) -> int:
+        process = await asyncio.create_subprocess_exec(
+            *GUARDS,
+            self._qemu_img,
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=ENVIRONMENT,
+        )
+        assert process.stdout is not None
+        assert process.stderr is not None
+        errors = asyncio.ensure_future(process.stderr.read())
+        try:
+            while chunk := await process.stdout.read(4096):
+                if on_percent is not None and (percents := PERCENT.findall(chunk)):
+                    await on_percent(float(percents[-1]))
+            said = (await errors).decode(errors="replace").strip()
+            status = await process.wait()
+        except BaseException:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+            await asyncio.gather(errors, return_exceptions=True)
+            raise
+        if status in accept:
+            return status
+        if "No space left on device" in said:
+            raise EngineError(ErrorCode.INSUFFICIENT_STORAGE, "the engine's store is full")
+        raise EngineError(ErrorCode.ENGINE_FAILED, f"qemu-img {arguments[0]} failed ({status}): {said[-300:]}")
