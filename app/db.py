@@ -5,8 +5,9 @@ Tortoise writes the SQL of a read from a QuerySet, but its models are not made: 
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import cache
@@ -19,6 +20,7 @@ from pypika_tortoise.context import SqlContext
 from pypika_tortoise.terms import Parameterizer
 from tortoise import Tortoise, connections, fields
 from tortoise.backends.sqlite.client import SqliteClient, SqliteTransactionContext, SqliteTransactionWrapper
+from tortoise.exceptions import OperationalError
 from tortoise.expressions import RawSQL, Subquery
 from tortoise.fields.data import CharEnumFieldInstance
 from tortoise.models import Model
@@ -38,7 +40,18 @@ class _ImmediateTransaction(SqliteTransactionWrapper):
     """A transaction that takes SQLite's write lock when it begins: a deferred one fails when it first writes under another writer."""
 
     async def begin(self) -> None:
-        await self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            await self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            raise OperationalError(error) from error
+
+    async def commit(self) -> None:
+        try:
+            await super().commit()
+        except BaseException:
+            # The one connection must not stay in a transaction; after a commit that was only interrupted this does nothing.
+            await self._connection.rollback()
+            raise
 
 
 class ImmediateSqliteClient(SqliteClient):
@@ -117,12 +130,28 @@ async def transaction() -> AsyncIterator[None]:
     callbacks: list[Callable[[], None]] = []
     token = _after_commit.set(callbacks)
     try:
-        async with in_transaction():
+        async with _begun():
             yield
     finally:
         _after_commit.reset(token)
     for callback in callbacks:
         callback()
+
+
+@asynccontextmanager
+async def _begun() -> AsyncIterator[None]:
+    """Tortoise's transaction, which alone would keep its lock or connection for ever when its beginning fails or is cancelled."""
+    context = in_transaction()
+    try:
+        await context.__aenter__()
+    except BaseException as error:
+        if hasattr(context, "token"):  # it got as far as taking them
+            with suppress(Exception):  # what did not begin cannot be rolled back on PostgreSQL
+                await context.__aexit__(type(error), error, error.__traceback__)
+        raise
+    async with AsyncExitStack() as exits:
+        exits.push_async_exit(context)
+        yield
 
 
 def after_commit(callback: Callable[[], None]) -> None:

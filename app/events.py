@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -105,7 +105,9 @@ class Bus:
         """The events after a cursor, or None where they cannot all be told any more."""
         epoch, _, number = (cursor or "").rpartition(".")
         oldest = self.number - len(self.kept)
-        if epoch != self.epoch or not number.isdecimal() or not oldest <= int(number) <= self.number:
+        if epoch != self.epoch or not (number.isdecimal() and len(number) < 20):  # int() refuses thousands of digits
+            return None
+        if not oldest <= int(number) <= self.number:
             return None
         return list(self.kept)[int(number) - oldest :]
 
@@ -161,8 +163,8 @@ async def relay(database_url: str | None) -> AsyncIterator[None]:
         return
     ready = asyncio.Event()
     task = asyncio.create_task(_relay(database_url, ready))
-    await ready.wait()
     try:
+        await ready.wait()
         yield
     finally:
         task.cancel()
@@ -176,22 +178,22 @@ async def _relay(database_url: str, ready: asyncio.Event) -> None:
     while True:
         try:
             connection = await asyncpg.connect(database_url.replace("asyncpg://", "postgres://", 1))
-        except (OSError, asyncpg.PostgresError) as error:
+            try:
+                closed = asyncio.Event()
+                connection.add_termination_listener(lambda _, closed=closed: closed.set())
+                await connection.add_listener(CHANNEL, _received)
+                if not first:
+                    bus.resync()
+                first = False
+                ready.set()
+                await closed.wait()
+                log.warning("events_connection_lost")
+            finally:
+                with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                    await connection.close(timeout=5)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             log.warning("events_connection_failed", error=str(error))
             await asyncio.sleep(1)
-            continue
-        try:
-            closed = asyncio.Event()
-            connection.add_termination_listener(lambda _: closed.set())
-            await connection.add_listener(CHANNEL, _received)
-            if not first:
-                bus.resync()
-            first = False
-            ready.set()
-            await closed.wait()
-        finally:
-            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                await connection.close()
 
 
 def _received(_connection: object, _pid: int, _channel: str, payload: object) -> None:
