@@ -150,6 +150,11 @@ def _without_python(message: str) -> str:
     )
 
 
+def is_request_error(result: ExecutionResult) -> bool:
+    """Whether nothing of the operation was executed, as far as its errors can tell: none of them is about a field."""
+    return result.data is None and bool(result.errors) and not any(error.path for error in result.errors or ())
+
+
 class Schema(strawberry.Schema):
     """A schema whose every result, first result and stream result has presentable errors, failures of extensions included."""
 
