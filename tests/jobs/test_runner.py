@@ -107,7 +107,8 @@ async def test_a_job_that_was_put_in_is_run_at_once_and_succeeds(running: Runnin
 
     assert (job.status, job.attempt, job.progress, job.lease_until) == (JobStatus.SUCCESS, 1, 1.0, None)
     assert job.started_at
-    assert job.finished_at >= job.started_at
+    assert job.finished_at
+    assert job.started_at <= job.finished_at
     assert [work.input for work in handler.runs] == [{"answer": 42}]
     assert handler.errors == []
 
@@ -131,13 +132,16 @@ async def test_its_events_are_created_then_updated(running: Running) -> None:
 
 
 async def test_a_job_is_not_seen_before_its_transaction_is_committed(running: Running) -> None:
+    async def put_in_and_fail() -> None:
+        async with db.transaction():
+            await make_job()
+            raise ZeroDivisionError
+
     handler = Scripted()
 
     async with running(handler, poll_s=1000.0):
         with pytest.raises(ZeroDivisionError):
-            async with db.transaction():
-                await make_job()
-                raise ZeroDivisionError
+            await put_in_and_fail()
         await ended(await make_job())
 
     assert len(handler.runs) == 1
@@ -202,8 +206,8 @@ async def test_a_fault_of_the_service_is_logged_and_not_told(
             job = await ended(await make_job())
 
     assert (job.status, job.fault_code) == (JobStatus.FAIL, ErrorCode.INTERNAL)
-    assert str(job.id) in job.fault_message
-    assert "hunter2" not in job.fault_message
+    assert str(job.id) in str(job.fault_message)
+    assert "hunter2" not in str(job.fault_message)
     assert [entry["exc_info"] for entry in logs if entry["event"] == "job_crashed"] == [True]
     assert len(handler.errors) == 1
 
@@ -379,4 +383,5 @@ async def test_a_job_that_succeeded_before_it_noticed_stays_a_success(running: R
         asked.set()
         job = await ended(id_)
 
-    assert (job.status, job.fault_code) == (JobStatus.SUCCESS, None)
+    assert job.status is JobStatus.SUCCESS
+    assert job.fault_code is None
