@@ -110,10 +110,15 @@ class Runner:
 
     async def _listen(self, listener: events.Listener) -> None:
         async for event in listener:
-            mine = None if event.type is EventType.RESYNC else self._active.get(UUID(event.id))
-            for active in [mine] if mine else self._active.values():
+            lost = event.type is EventType.RESYNC
+            mine = (
+                list(self._active.values())
+                if lost
+                else [a for a in self._active.values() if str(a.claim.id) == event.id]
+            )
+            for active in mine:
                 active.work.look_again()
-            if not mine:
+            if lost or not mine:
                 self._wake.set()
 
     async def _hold(self) -> None:
