@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from uuid import UUID
 
 from app.engines.base import Capabilities, Known, Report
 from app.engines.qemu.accelerator import Accelerator
@@ -85,6 +86,10 @@ class QemuEngine:
     def accelerator(self) -> str:
         """The word for what the next machine gets; known once the engine is open."""
         return self._accelerator.name
+
+    def layer_of(self, content_id: UUID) -> str:
+        """The layer that a content is; for operators and tests, which look at its file. Raises: KeyError."""
+        return self._records.contents[content_id].layer
 
     async def open(self) -> None:
         """Take the store, and find the machines that run on from an earlier time.

@@ -95,7 +95,7 @@ class Running:
                 await self.monitor.ask("system_powerdown")
         obeyed = asyncio.ensure_future(self.guest_off.wait())
         try:
-            await asyncio.wait({obeyed, self.process.exit}, timeout=deadline_s, return_when=asyncio.FIRST_COMPLETED)
+            await first_of(obeyed, self.process.exit, limit_s=deadline_s)
         finally:
             obeyed.cancel()
         return self.guest_off.is_set()

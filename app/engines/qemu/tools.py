@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 
 from app.enums import ErrorCode
 from app.errors import EngineError
@@ -74,4 +75,6 @@ class Tools:
             return status
         if "No space left on device" in said:
             raise EngineError(ErrorCode.INSUFFICIENT_STORAGE, "the engine's store is full")
+        for path in filter(os.path.isabs, arguments):
+            said = said.replace(path, Path(path).name)
         raise EngineError(ErrorCode.ENGINE_FAILED, f"qemu-img {arguments[0]} failed ({status}): {said[-300:]}")

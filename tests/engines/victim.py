@@ -1,0 +1,120 @@
+"""A process that owns an engine and is killed at a named point of its work.
+
+The points are the system's own audit events (docs.python.org/3/library/audit_events.html), so the engine has no hooks for them: a point
+"os.rename seal.json" is the moment just before a file of that name appears. The process is forked by a server that has everything
+imported, which makes it cheap.
+"""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from uuid import UUID
+
+from app.engines.base import MachineSpec
+from app.engines.qemu.engine import QemuEngine, QemuSettings
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["tests.engines.victim"])
+
+
+@dataclass(frozen=True)
+class Point:
+    """Just before the nth event of a kind whose arguments have a text in them."""
+
+    event: str
+    text: str = ""
+    nth: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.event} {self.text} {self.nth}"
+
+    def arm(self) -> None:
+        left = self.nth
+
+        def hook(event: str, arguments: tuple[object, ...]) -> None:
+            nonlocal left
+            if event == self.event and self.text in str(arguments):
+                left -= 1
+                if left == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(hook)
+
+
+@dataclass(frozen=True)
+class Launch:
+    machine_id: UUID
+    spec: MachineSpec
+
+    async def run(self, engine: QemuEngine) -> None:
+        await engine.machines.launch(self.machine_id, self.spec)
+
+
+@dataclass(frozen=True)
+class Delete:
+    machine_id: UUID
+
+    async def run(self, engine: QemuEngine) -> None:
+        await engine.machines.delete(self.machine_id)
+
+
+@dataclass(frozen=True)
+class Seal:
+    contents: dict[UUID, UUID]
+    machine_id: UUID | None
+
+    async def run(self, engine: QemuEngine) -> None:
+        await engine.contents.seal(self.contents, machine_id=self.machine_id)
+
+
+@dataclass(frozen=True)
+class Copy:
+    content_id: UUID
+    new_id: UUID
+
+    async def run(self, engine: QemuEngine) -> None:
+        async def progress(done: int, total: int) -> None:
+            sys.audit("progress", "some" if done else "none")
+
+        await engine.contents.copy(self.content_id, self.new_id, progress)
+
+
+@dataclass(frozen=True)
+class CreateDisk:
+    disk_id: UUID
+    content_id: UUID
+
+    async def run(self, engine: QemuEngine) -> None:
+        await engine.contents.create_disk(self.disk_id, size_bytes=4 << 20, content_id=self.content_id)
+
+
+Verb = Launch | Delete | Seal | Copy | CreateDisk
+
+
+def work(root: Path, verb: Verb, point: Point) -> None:
+    async def run() -> None:
+        engine = QemuEngine(QemuSettings(root=root, accelerator="tcg", reserve_disk_bytes=0, reserve_memory_mib=0))
+        await engine.open()
+        point.arm()
+        await verb.run(engine)
+        os._exit(0)
+
+    asyncio.run(run())
+
+
+async def kill_at(root: Path, verb: Verb, point: Point) -> None:
+    """Have a process do something and die in the middle; that it gets there is asserted."""
+    process: ForkServerProcess = CONTEXT.Process(target=work, args=(root, verb, point))
+    process.start()
+    await asyncio.to_thread(process.join, 30)
+    status = process.exitcode
+    if status is None:
+        process.kill()
+        process.join()
+    process.close()
+    assert status == -signal.SIGKILL, f"{point} was not reached: {status}"
