@@ -36,6 +36,8 @@ from schema.requests import Refused, new_request_id, parameters
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
+_TYPES = ("connection_init", "ping", "pong", "subscribe", "complete")  # no set: what is asked for may be any JSON
+
 Authenticate = Callable[[str | None], Awaitable[Caller | None]]
 """The caller behind an Authorization header's value, None without one. Raises Unauthenticated when the token is not good."""
 
@@ -110,9 +112,9 @@ class Handler(BaseGraphQLTransportWSHandler[Context, None]):
             return
         if not isinstance(message, dict):
             await self.handle_invalid_message("A message must be a JSON object")
-        elif message.get("type") not in {"connection_init", "ping", "pong", "subscribe", "complete"}:
+        elif message.get("type") not in _TYPES:
             await self.handle_invalid_message("Unknown message type")
-        elif message["type"] in {"subscribe", "complete"} and not (
+        elif message["type"] in ("subscribe", "complete") and not (
             isinstance(message.get("id"), str) and message["id"]
         ):
             await self.handle_invalid_message("The message needs an id")
