@@ -160,6 +160,7 @@ class DiskStatus(StrEnum):
     """Where an EVS disk is in its life."""
 
     CREATING = "CREATING"
+    AVAILABLE = "AVAILABLE"
     IN_USE = "IN_USE"
     DELETING = "DELETING"
     ERROR = "ERROR"

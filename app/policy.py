@@ -6,6 +6,7 @@ viewer is told it can do is made of the same answers. What one cannot see is NOT
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -19,8 +20,8 @@ from app.ecs.models import EcsInstance, EcsTag, Flavor, KeyPair
 from app.enums import EcsAction, EcsStatus, ErrorCode, ImageAction, ImageStatus, ShareStatus, TokenScope
 from app.errors import Busy, Forbidden, InvalidState, Refused, ServiceError
 from app.images.models import Image, ImageDisk, ImageTag
-from app.jobs.models import Job
-from app.projects.models import Project
+from app.jobs.models import Job, JobEcs
+from app.projects.models import Project, Quota
 from app.sharing.models import ImageMember
 
 
@@ -69,11 +70,13 @@ def visible_images(caller: Caller) -> QuerySet[Image]:
 
 def listed_images(caller: Caller) -> QuerySet[Image]:
     """What a list shows unless asked for shares in other states: of the visible ones, not those pending or rejected."""
-    if caller.is_operator:
-        return Image.all()
-    return Image.filter(
-        Q(is_public=True) | Q(project_id=caller.project_id) | Q(id__in=Subquery(_accepted(caller, '"image"."id"')))
-    )
+    return Image.all() if caller.is_operator else Image.filter(may_launch(caller))
+
+
+def may_launch(caller: Caller) -> Q:
+    """Images that the caller may use: public ones, its own, and those whose share it accepted."""
+    accepted = Subquery(_accepted(caller, '"image"."id"'))
+    return Q(is_public=True) | Q(project_id=caller.project_id) | Q(id__in=accepted)
 
 
 def _accepted(caller: Caller, image_id: str) -> Any:
@@ -94,6 +97,11 @@ def visible_members(caller: Caller) -> QuerySet[ImageMember]:
     if caller.is_operator:
         return ImageMember.all()
     return ImageMember.filter(Q(image__project_id=caller.project_id) | Q(project_id=caller.project_id))
+
+
+def own_memberships(caller: Caller) -> QuerySet[ImageMember]:
+    """The caller's own shares of other projects' images."""
+    return ImageMember.filter(project_id=caller.project_id)
 
 
 def visible_ecs(caller: Caller) -> QuerySet[EcsInstance]:
@@ -121,9 +129,19 @@ def visible_jobs(caller: Caller) -> QuerySet[Job]:
     return Job.filter(project_id=caller.project_id)
 
 
+def visible_job_ecs(caller: Caller) -> QuerySet[JobEcs]:
+    """All: only ever reached through a job that is visible itself, and the ECS behind it is looked at anew."""
+    return JobEcs.all()
+
+
 def visible_projects(caller: Caller) -> QuerySet[Project]:
     """All: a project's name is known to whoever shares with it or is shared with. Only ever reached by id or exact name."""
     return Project.all()
+
+
+def visible_quotas(caller: Caller) -> QuerySet[Quota]:
+    """The caller's own."""
+    return Quota.filter(project_id=caller.project_id)
 
 
 def visible_flavors(caller: Caller) -> QuerySet[Flavor]:
@@ -147,10 +165,16 @@ def visible_ecs_tags(caller: Caller) -> QuerySet[EcsTag]:
 class ImageFacts(Protocol):
     """What the rules need to know of an image."""
 
-    project_id: str
-    is_public: bool
-    status: ImageStatus
-    protected: bool
+    @property
+    def id(self) -> str: ...
+    @property
+    def project_id(self) -> str: ...
+    @property
+    def is_public(self) -> bool: ...
+    @property
+    def status(self) -> ImageStatus: ...
+    @property
+    def protected(self) -> bool: ...
 
 
 IMAGE_SCOPES = {
@@ -218,6 +242,20 @@ def _state_refusal(action: ImageAction, image: ImageFacts) -> ServiceError | Non
     return InvalidState(f"The image is {image.status.value}, not ACTIVE.", otc="IMG.0035")
 
 
+async def own_shares(caller: Caller, images: Iterable[ImageFacts]) -> dict[str, ShareStatus]:
+    """The state of the caller's own share of each of these images that is shared with it; one statement, or none."""
+    others = [image.id for image in images if not image.is_public and image.project_id != caller.project_id]
+    if not others:
+        return {}
+    shares = ImageMember.filter(project_id=caller.project_id, image_id__in=others)
+    return {str(image_id): status for image_id, status in await shares.values_list("image_id", "status")}
+
+
+async def authorize_image(caller: Caller, action: ImageAction, image: ImageFacts) -> None:
+    """Raises: what image_refusal answers, with the caller's share as it is now."""
+    authorize(image_refusal(caller, action, image, (await own_shares(caller, [image])).get(image.id)))
+
+
 def image_actions(caller: Caller, image: ImageFacts, share: ShareStatus | None) -> list[ImageAction]:
     """What the caller may do with an image now. A share that is accepted need not be accepted again, nor rejected twice."""
     settled = {ShareStatus.ACCEPTED: ImageAction.ACCEPT, ShareStatus.REJECTED: ImageAction.REJECT}.get(
@@ -229,9 +267,12 @@ def image_actions(caller: Caller, image: ImageFacts, share: ShareStatus | None) 
 class EcsFacts(Protocol):
     """What the rules need to know of an ECS."""
 
-    project_id: str
-    status: EcsStatus
-    job_id: str | None
+    @property
+    def project_id(self) -> str: ...
+    @property
+    def status(self) -> EcsStatus: ...
+    @property
+    def job_id(self) -> str | None: ...
 
 
 ECS_STATES: dict[EcsAction, set[EcsStatus]] = {

@@ -57,6 +57,11 @@ class Row:
     loaded: dict[Hashable, object]
 
     @property
+    def uuid(self) -> str:
+        """Its id, where GraphQL shows the plain one beside the opaque one."""
+        return self.id
+
+    @property
     def variant(self) -> str:
         """Which of its noun's kinds this is."""
         return self.noun
@@ -208,6 +213,57 @@ class Child(Children):
 
     def value(self, children: Slice[Any]) -> object:
         return next(iter(children.nodes), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Something remembered by id and name; `row` is it today, None once it is gone or no longer visible."""
+
+    noun: str
+    id: str
+    name: str
+    row: Any
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """A memory in two columns; None where there is none. `shown` is the name of the part that is the row of today."""
+
+    target: Noun[Any]
+    key: str
+    name: str
+    shown: str
+
+    @property
+    def needs(self) -> Sequence[str]:
+        return (self.key, self.name)
+
+    async def load(self, caller: Caller, rows: Sequence[Any], part: Wanted) -> list[Memory | None]:
+        ids = [getattr(row, self.key) for row in rows]
+        wanted = part.of(self.shown)
+        found = await find(caller, self.target, filter(None, ids), wanted) if wanted in part.parts else {}
+        noun = self.target.row.noun
+        return [
+            Memory(noun, id_, getattr(row, self.name), found.get(id_)) if id_ else None
+            for row, id_ in zip(rows, ids, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class Through:
+    """The rows on the other side of a table of links."""
+
+    links: Noun[Any]
+    key: str
+    target: Noun[Any]
+    other: str
+    needs: Sequence[str] = ()
+
+    async def load(self, caller: Caller, rows: Sequence[Any], part: Wanted) -> Iterable[object]:
+        link = Children(self.links, self.key)
+        linked: list[Any] = list(await link.load(caller, rows, Wanted.naming(self.other)))
+        found = await find(caller, self.target, {getattr(x, self.other): 1 for group in linked for x in group}, part)
+        return [[found[i] for x in group if (i := getattr(x, self.other)) in found] for group in linked]
 
 
 async def _slices(

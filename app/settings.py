@@ -43,8 +43,6 @@ class Settings(BaseSettings):
 
     # Limits
     operation_timeout_s: float = Field(30.0, gt=0, description="Longest query or mutation.")
-    members_per_image: int = Field(256, ge=1, description="Projects that an image can be shared with.")
-    members_per_full_ecs_image: int = Field(10, ge=1, description="The same, of a full-ECS image.")
 
     @cached_property
     def is_sqlite(self) -> bool:

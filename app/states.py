@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from tortoise import Tortoise
@@ -74,7 +74,7 @@ class Machine(Generic[S]):
 
 async def tell(noun: str, id_: UUID | str, type_: EventType = EventType.UPDATED) -> None:
     """Announce a row to all projects that see it: its own, and those that accepted a share of it."""
-    projects = list(await table(noun).filter(id=id_).values_list("project_id", flat=True))
+    projects: list[Any] = list(await table(noun).filter(id=id_).values_list("project_id", flat=True))
     if noun == "Image":
         accepted = table("ImageMember").filter(image_id=id_, status=ShareStatus.ACCEPTED)
         projects += list(await accepted.values_list("project_id", flat=True))
@@ -120,7 +120,8 @@ DISK = Machine(
     "EvsDisk",
     {
         DiskStatus.CREATING: {DiskStatus.IN_USE, DiskStatus.ERROR, DiskStatus.DELETING},
-        DiskStatus.IN_USE: {DiskStatus.DELETING},
+        DiskStatus.IN_USE: {DiskStatus.AVAILABLE, DiskStatus.DELETING},
+        DiskStatus.AVAILABLE: {DiskStatus.DELETING},
         DiskStatus.ERROR: {DiskStatus.DELETING},
         DiskStatus.DELETING: {},
     },

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
-from app import db, states
-from app.enums import JobStatus
+from tortoise.expressions import Q, RawSQL, Subquery
+
+from app import db, filters, policy, states
+from app.enums import JobStatus, JobType, TokenScope
 from app.errors import InvalidState, NotFound
+from app.filters import RangeFilter
 from app.jobs import queue
-from app.jobs.models import Job
+from app.jobs.models import Job, JobEcs
+from app.jobs.reads import JOBS, JobRow
+from app.paging import Page, Slice
+from app.policy import Caller
+from app.reading import Wanted, find, list_page
 
 
 async def cancel_job(job_id: UUID) -> None:
@@ -34,3 +44,47 @@ async def cancel_job(job_id: UUID) -> None:
         raise InvalidState(f"A job of type {job.type.value} cannot be cancelled.")
     if job.fault_code is not None and not job.cancel_requested:
         raise InvalidState("The job has failed and is being undone.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFilter:
+    """Fields are combined with AND, the values of one list with OR."""
+
+    ids: Sequence[str] | None = None
+    type: Sequence[JobType] | None = None
+    status: Sequence[JobStatus] | None = None
+    image_ids: Sequence[str] | None = None
+    ecs_ids: Sequence[str] | None = None
+    created_at: RangeFilter[datetime] | None = None
+
+
+async def list_jobs(caller: Caller, where: JobFilter, *, page: Page, wanted: Wanted) -> Slice[JobRow]:
+    """A page of the caller's jobs, newest first.
+
+    Raises: InvalidInput, InvalidCursor.
+    """
+    lists = {"id": where.ids, "type": where.type, "status": where.status, "image_id": where.image_ids}
+    condition = filters.within("created_at", where.created_at)
+    for column, values in lists.items():
+        condition &= filters.one_of(column, values)
+    if where.ecs_ids is not None:
+        links = JobEcs.filter(filters.one_of("ecs_id", where.ecs_ids), job_id=RawSQL('"job"."id"'))
+        condition &= Q(id__in=Subquery(links.values("job_id")))
+    return await list_page(caller, JOBS, policy.visible_jobs(caller).filter(condition), wanted, page, filtered_by=where)
+
+
+async def find_jobs(caller: Caller, ids: Iterable[str], wanted: Wanted) -> dict[str, JobRow]:
+    """Those of the jobs that are the caller's, by id."""
+    return await find(caller, JOBS, ids, wanted)
+
+
+async def cancel(caller: Caller, job_id: UUID) -> None:
+    """Ask for one of the caller's jobs to be cancelled.
+
+    Raises: NotFound. Forbidden: the token has not the scope that the job was begun with. As cancel_job.
+    """
+    job = (await find_jobs(caller, [str(job_id)], Wanted.naming("type"))).get(str(job_id))
+    if job is None:
+        raise NotFound("There is no such job.")
+    policy.require(caller, TokenScope.ECS if job.type is JobType.LAUNCH_ECS else TokenScope.IMAGES)
+    await cancel_job(job_id)

@@ -1,0 +1,112 @@
+"""The service as an ASGI application: its routes, and what lives as long as it does."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+
+from app import db, events, migrating
+from app.auth import authenticate
+from app.ecs.flavors import install_flavors
+from app.errors import StartupError
+from app.settings import Settings
+from app.worker import introduce, make_engine, working
+from schema import schema
+from schema.playground import CONTENT_SECURITY_POLICY, INDEX, routes
+from schema.view import Doorway, Page, View
+
+
+def create_app(settings: Settings, *, work: bool = True) -> Starlette:
+    """The service. `work`: run the engine and the jobs in this process too; on SQLite there is no other to do it."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with running(settings, work=work):
+            app.state.ready = True
+            yield
+            app.state.ready = False
+
+    page = Page(html=INDEX, content_security_policy=CONTENT_SECURITY_POLICY)
+    doorway = Doorway(allowed_origins=settings.allowed_origins)
+    graphql = View(schema, authenticate=authenticate, page=page, doorway=doorway)
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=settings.allowed_origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization", "Content-Type", "GraphQL-Require-Preflight", "X-Request-Id"],
+        max_age=600,
+    )
+    app = Starlette(
+        routes=[*_routes(graphql), *routes()],
+        middleware=[cors] if settings.allowed_origins else [],
+        lifespan=lifespan,
+    )
+    app.state.ready = False
+    return app
+
+
+def _routes(graphql: View) -> list[BaseRoute]:
+    return [
+        Route("/graphql", graphql),
+        WebSocketRoute("/graphql", graphql),
+        Route("/", home),
+        Route("/healthz", healthz),
+        Route("/readyz", readyz),
+    ]
+
+
+@asynccontextmanager
+async def running(settings: Settings, *, work: bool) -> AsyncIterator[None]:
+    """The database, its events, and the work behind the requests.
+
+    Raises: StartupError: with the remedy.
+    """
+    url = settings.database_url.get_secret_value() if settings.database_url else None
+    async with AsyncExitStack() as stack:
+        try:
+            settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise StartupError(
+                f"Cannot use the folder {settings.data_dir} ({error.strerror}); give another (--data)."
+            ) from error
+        await db.connect(url, settings.data_dir)
+        stack.push_async_callback(db.disconnect)
+        if url is None:
+            await migrating.migrate()
+        elif behind := await migrating.pending():
+            raise StartupError(f"The database lacks {len(behind)} migrations; run `python -m app migrate` first.")
+        await stack.enter_async_context(events.relay(url))
+        await install_flavors()
+        engine = make_engine(settings)
+        introduce(engine)
+        if work:
+            await stack.enter_async_context(working(settings, engine))
+        yield
+
+
+async def home(request: Request) -> Response:
+    """The playground is the front page."""
+    return RedirectResponse("/graphql")
+
+
+async def healthz(request: Request) -> Response:
+    """The process answers."""
+    return JSONResponse({"status": "ok"})
+
+
+async def readyz(request: Request) -> Response:
+    """The service is open, and the database answers."""
+    if not request.app.state.ready:
+        return JSONResponse({"status": "starting"}, status_code=503)
+    try:
+        await db.execute("SELECT 1")
+    except Exception as error:  # each driver fails in its own way
+        return JSONResponse({"status": "database", "detail": type(error).__name__}, status_code=503)
+    return JSONResponse({"status": "ready"})

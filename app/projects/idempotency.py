@@ -1,0 +1,62 @@
+"""Retries: a key that a project gave with a request stands for that request's answer for a day."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+from hashlib import sha256
+
+import orjson
+from tortoise.exceptions import IntegrityError
+
+from app import db
+from app.enums import ErrorCode
+from app.errors import InvalidInput, Refused
+from app.policy import Caller
+from app.projects.models import IdempotencyKey
+
+KEPT = timedelta(hours=24)
+MAX_KEY = 255
+
+Answer = Mapping[str, object]
+
+
+async def once(caller: Caller, key: str | None, request: object, work: Callable[[], Awaitable[Answer]]) -> Answer:
+    """The answer of `work`, in one transaction with it; or, for a key that was given before, the answer of that time.
+
+    `request` is what must be the same on a retry; an answer is ids and words only, so that what they stand for is read anew.
+    Of two at a time the second waits for the first, or is rolled back and answered like a retry.
+
+    Raises: InvalidInput: the key is empty or longer than 255. Refused: IDEMPOTENCY_MISMATCH: it was given for another request.
+    """
+    if key is None:
+        async with db.transaction():
+            return await work()
+    if not 1 <= len(key) <= MAX_KEY:
+        raise InvalidInput(f"An idempotency key has 1 to {MAX_KEY} characters.", field=("input", "idempotency_key"))
+    digest = sha256(
+        orjson.dumps(request, default=str, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+    ).hexdigest()
+    await IdempotencyKey.filter(created_at__lt=db.now() - KEPT).delete()
+    if (known := await _known(caller, key, digest)) is not None:
+        return known
+    try:
+        async with db.transaction():
+            row = await IdempotencyKey.create(project_id=caller.project, key=key, request_sha256=digest, answer={})
+            answer = await work()
+            await IdempotencyKey.filter(id=row.id).update(answer=dict(answer))
+            return answer
+    except IntegrityError:
+        if (known := await _known(caller, key, digest)) is not None:
+            return known
+        raise
+
+
+async def _known(caller: Caller, key: str, digest: str) -> Answer | None:
+    row = await IdempotencyKey.get_or_none(project_id=caller.project, key=key)
+    if row is None:
+        return None
+    if row.request_sha256 != digest:
+        message = "This key was given with another request; use a new one for each."
+        raise Refused(ErrorCode.IDEMPOTENCY_MISMATCH, message, field=("input", "idempotency_key"))
+    return row.answer

@@ -1,0 +1,65 @@
+"""What a source of images is: a check before anything is written, and a job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+from uuid import UUID
+
+from app.ecs.rules import Notice
+from app.enums import EcsAction, ImageKind, ImageSourceKind, JobType
+from app.policy import Caller
+
+
+@dataclass(frozen=True, slots=True)
+class EcsSource:
+    """The system disk of an ECS."""
+
+    ecs_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class FullEcsSource:
+    """A whole ECS."""
+
+    ecs_id: UUID
+
+
+SourceRequest = EcsSource | FullEcsSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """An image as its source would have it, before what the request says."""
+
+    columns: Mapping[str, object]
+    min_disk_gib: int
+    min_ram_mib: int
+    max_ram_mib: int | None
+    warnings: list[Notice] = field(default_factory=list)
+
+
+class Source(Protocol):
+    """One way to make a private image. `check` refuses before anything is written; `begin` writes what its job needs."""
+
+    @property
+    def kind(self) -> ImageKind: ...
+    @property
+    def source_kind(self) -> ImageSourceKind: ...
+    @property
+    def job_type(self) -> JobType: ...
+    @property
+    def action(self) -> EcsAction: ...
+
+    async def check(self, caller: Caller) -> Draft:
+        """What the image would be.
+
+        Raises: NotFound, Forbidden, Busy, InvalidState, Unsupported.
+        """
+
+    async def begin(self, caller: Caller, image_id: UUID, job_id: UUID) -> Mapping[str, object]:
+        """In the transaction that enqueues the job: hold what must not change meanwhile, write rows; the job's input.
+
+        Raises: as check, for what has changed since.
+        """

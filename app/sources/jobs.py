@@ -1,0 +1,164 @@
+"""What jobs do to make images. Contents have their ids before there are any bytes, so every step can be done again."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from app import db, faults, states
+from app.contents import service as contents
+from app.contents.models import Content
+from app.ecs import holding
+from app.engines.base import ContentFacts
+from app.enums import Consistency, ContentState, ImageStatus
+from app.errors import ServiceError
+from app.images.models import ImageDisk
+from app.jobs.work import Work
+from app.projects import quotas
+from app.runtime import Runtime
+
+
+class _MakesImage(ABC):
+    """A job that makes one image."""
+
+    cancellable = True
+
+    async def abandon(self, runtime: Runtime, work: Work, error: ServiceError) -> None:
+        """No bytes are left of it, and the image says why it was killed."""
+        for content_id in self.content_ids(work):
+            await runtime.engine.contents.release(content_id)
+        async with db.transaction():
+            await ImageDisk.filter(image_id=work.image_id).delete()
+            await Content.filter(id__in=self.content_ids(work)).delete()
+            if await states.IMAGE.move(str(work.image_id), ImageStatus.KILLED, **faults.columns(error)):
+                await quotas.give_back(work.project_id, image_jobs=1)
+            await _let_go_of_source(work)
+
+    @abstractmethod
+    def content_ids(self, work: Work) -> Sequence[UUID]:
+        """The contents that the job may have made."""
+
+
+async def _let_go_of_source(work: Work) -> None:
+    if ecs_id := work.input.get("ecs_id"):
+        await holding.let_go(UUID(str(ecs_id)), work.id)
+
+
+async def _activate(
+    work: Work, made: Mapping[UUID, ContentFacts], *, consistency: Consistency | None, stored_bytes: int
+) -> None:
+    """In a transaction: the contents are sealed, the image is ACTIVE, the job has ended."""
+    for content_id, facts in made.items():
+        sizes: dict[str, Any] = {"virtual_bytes": facts.virtual_bytes, "own_bytes": facts.own_bytes}
+        await states.CONTENT.move(content_id, ContentState.SEALED, consistency=consistency, **sizes)
+        await ImageDisk.filter(content_id=content_id).update(content_bytes=facts.own_bytes)
+    moved = await states.IMAGE.move(
+        str(work.image_id),
+        ImageStatus.ACTIVE,
+        active_at=db.now(),
+        stored_bytes=stored_bytes,
+        virtual_size_bytes=sum(facts.virtual_bytes for facts in made.values()),
+    )
+    if moved:
+        await quotas.give_back(work.project_id, image_jobs=1)
+    await _let_go_of_source(work)
+    await work.finish()
+
+
+def _bytes(work: Work, phase: str) -> Any:
+    """Progress of copying as progress of the job; the first and last per cent are for the rest."""
+
+    async def progress(done: int, total: int) -> None:
+        fraction = 0.01 + 0.98 * done / max(total, 1)
+        await work.progress(fraction, phase=phase, bytes_done=done, bytes_total=total)
+
+    return progress
+
+
+class CreateImage(_MakesImage):
+    """A system disk image: seal, copy, let the sealed content go."""
+
+    def content_ids(self, work: Work) -> Sequence[UUID]:
+        """The sealed content and its copy."""
+        return [UUID(str(work.input[name])) for name in ("sealed_id", "copy_id")]
+
+    async def run(self, runtime: Runtime, work: Work) -> None:
+        """The ECS is held only until its disk is sealed: what is written later does not belong to the image."""
+        sealed_id, copy_id = self.content_ids(work)
+        ecs_id, disk_id = (UUID(str(work.input[name])) for name in ("ecs_id", "disk_id"))
+        engine = runtime.engine.contents
+        await states.IMAGE.move(str(work.image_id), ImageStatus.SAVING)
+        await work.progress(0.0, phase="sealing the disk")
+        sealed = await engine.seal({disk_id: sealed_id}, machine_id=ecs_id)
+        await states.CONTENT.move(sealed_id, ContentState.SEALED, consistency=sealed.consistency)
+        await holding.let_go(ecs_id, work.id)
+        facts = await engine.copy(sealed_id, copy_id, _bytes(work, "copying the disk"))
+        await engine.release(sealed_id)
+        async with db.transaction():
+            await states.CONTENT.move(sealed_id, ContentState.RELEASED)
+            await contents.forget([sealed_id])
+            await _activate(work, {copy_id: facts}, consistency=sealed.consistency, stored_bytes=facts.own_bytes)
+
+
+class CreateFullEcsImage(_MakesImage):
+    """A full-ECS image: seal all disks, and that is it."""
+
+    def content_ids(self, work: Work) -> Sequence[UUID]:
+        """One for each disk."""
+        return list(self.seals(work).values())
+
+    @staticmethod
+    def seals(work: Work) -> dict[UUID, UUID]:
+        """Disk and content."""
+        given: Any = work.input["seals"]
+        return {UUID(disk): UUID(content) for disk, content in given.items()}
+
+    async def run(self, runtime: Runtime, work: Work) -> None:
+        """Nothing is copied, so there is no progress to tell of."""
+        await states.IMAGE.move(str(work.image_id), ImageStatus.SAVING)
+        await work.progress(0.0, phase="sealing the disks")
+        ecs_id = UUID(str(work.input["ecs_id"]))
+        sealed = await runtime.engine.contents.seal(self.seals(work), machine_id=ecs_id)
+        async with db.transaction():
+            await _activate(work, sealed.contents, consistency=sealed.consistency, stored_bytes=0)
+
+
+class ImportImage(_MakesImage):
+    """An image of a disk file that the installation itself brought."""
+
+    def content_ids(self, work: Work) -> Sequence[UUID]:
+        """The only one."""
+        return [UUID(str(work.input["content_id"]))]
+
+    async def run(self, runtime: Runtime, work: Work) -> None:
+        """The file is copied into the store, and removed."""
+        (content_id,) = self.content_ids(work)
+        path, format_ = Path(str(work.input["path"])), str(work.input["format"])
+        await states.IMAGE.move(str(work.image_id), ImageStatus.IMPORTING)
+        progress = _bytes(work, "reading the file")
+        facts = await runtime.engine.contents.ingest(path, format=format_, content_id=content_id, progress=progress)
+        async with db.transaction():
+            await _activate(work, {content_id: facts}, consistency=Consistency.STOPPED, stored_bytes=facts.own_bytes)
+        path.unlink(missing_ok=True)
+
+
+class DeleteImage:
+    """Contents that nobody holds any more."""
+
+    cancellable = False
+
+    async def run(self, runtime: Runtime, work: Work) -> None:
+        """First the bytes, then the rows."""
+        given: Any = work.input["content_ids"]
+        ids = [UUID(text) for text in given]
+        for done, content_id in enumerate(ids):
+            await runtime.engine.contents.release(content_id)
+            await work.progress((done + 1) / len(ids), phase="freeing space")
+        await contents.forget(ids)
+
+    async def abandon(self, runtime: Runtime, work: Work, error: ServiceError) -> None:
+        """There is no way back: what nobody holds has to go, so it is tried again until it does."""
+        await self.run(runtime, work)

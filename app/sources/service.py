@@ -1,0 +1,136 @@
+"""Making private images: one entry for all sources."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+from app import db, events, policy
+from app.ecs.rules import Notice
+from app.enums import ErrorCode, EventType, ImageStatus, TokenScope
+from app.errors import InvalidInput, Refused, ServiceError
+from app.images import rules
+from app.images.models import Image, ImageTag
+from app.jobs import queue
+from app.policy import Caller
+from app.projects import idempotency, quotas
+from app.sources.base import Draft, EcsSource, FullEcsSource, Source, SourceRequest
+from app.sources.ecs import OfEcs
+from app.sources.full_ecs import OfFullEcs
+
+SOURCES: Mapping[type[Any], tuple[str, type[Any]]] = {
+    EcsSource: ("ecs", OfEcs),
+    FullEcsSource: ("full_ecs", OfFullEcs),
+}
+"""What a request for each source looks like: its name in the request, and what makes images of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateImage:
+    """The image that is wanted."""
+
+    name: str
+    source: SourceRequest
+    description: str | None = None
+    tags: Sequence[tuple[str, str]] = ()
+    unique_name: bool = False
+    min_disk_gib: int | None = None
+    min_ram_mib: int | None = None
+    max_ram_mib: int | None = None
+    protected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """What was begun; nothing in a dry run."""
+
+    image_id: str | None
+    job_id: str | None
+    warnings: Sequence[Notice]
+
+
+async def create_image(caller: Caller, request: CreateImage, *, idempotency_key: str | None, dry_run: bool) -> Created:
+    """Make a private image, by a job.
+
+    Raises: Forbidden, NotFound, InvalidInput, LimitExceeded, QuotaExceeded, Busy, InvalidState, Unsupported; Refused: NAME_TAKEN,
+    DISK_TOO_LARGE; of the key: as app.projects.idempotency.
+    """
+    policy.require(caller, TokenScope.IMAGES)
+    field, make = SOURCES[type(request.source)]
+    source: Source = make(request.source)
+    try:
+        plan = await source.check(caller)
+    except ServiceError as error:
+        raise error.at("input", "source", field, "ecs_id") from None
+    columns = _columns(request, plan)
+    tags = rules.checked_tags(request.tags)
+    if dry_run:
+        await _check_name(caller, request)
+        await quotas.fits(caller.project, images=1, image_jobs=1)
+        return Created(None, None, plan.warnings)
+
+    async def work() -> dict[str, object]:
+        image_id, job_id = await _insert(caller, request, source, {**plan.columns, **columns}, tags)
+        return {"image_id": str(image_id), "job_id": str(job_id)}
+
+    answer: Any = await idempotency.once(caller, idempotency_key, ("createImage", repr(request)), work)
+    return Created(answer["image_id"], answer["job_id"], plan.warnings)
+
+
+def _columns(request: CreateImage, plan: Draft) -> dict[str, Any]:
+    """What the request says, where it does, else what the source has.
+
+    Raises: InvalidInput.
+    """
+    least = request.min_ram_mib if request.min_ram_mib is not None else plan.min_ram_mib
+    most = request.max_ram_mib if request.max_ram_mib is not None else plan.max_ram_mib
+    rules.check_limits(min_disk_gib=request.min_disk_gib, min_ram_mib=least, max_ram_mib=most)
+    disk = request.min_disk_gib if request.min_disk_gib is not None else plan.min_disk_gib
+    if disk < plan.min_disk_gib:
+        message = f"The system disk has {plan.min_disk_gib} GiB; a machine needs no less."
+        raise InvalidInput(message, field=("input", "min_disk_gib"), otc="IMG.0055")
+    return {
+        "name": rules.checked_name(request.name),
+        "description": rules.checked_description(request.description or ""),
+        "min_disk_gib": disk,
+        "min_ram_mib": least,
+        "max_ram_mib": most,
+        "protected": request.protected,
+    }
+
+
+async def _check_name(caller: Caller, request: CreateImage) -> None:
+    if request.unique_name and await Image.exists(project_id=caller.project, name=request.name):
+        message = f"Your project has an image {request.name!r} already."
+        raise Refused(ErrorCode.NAME_TAKEN, message, field=("input", "name"), otc="IMG.0009")
+
+
+async def _insert(
+    caller: Caller, request: CreateImage, source: Source, columns: Mapping[str, Any], tags: Mapping[str, str]
+) -> tuple[UUID, UUID]:
+    # Taking the quota locks its row: requests of one project come one after the other, so that a unique name is one.
+    await quotas.take(caller.project, images=1, image_jobs=1)
+    await _check_name(caller, request)
+    image_id, job_id = uuid4(), uuid4()
+    await Image.create(
+        id=image_id,
+        project_id=caller.project,
+        kind=source.kind,
+        status=ImageStatus.QUEUED,
+        source_kind=source.source_kind,
+        **columns,
+    )
+    await ImageTag.bulk_create([ImageTag(image_id=image_id, key=key, value=value) for key, value in tags.items()])
+    chosen = await source.begin(caller, image_id, job_id)
+    await queue.enqueue(
+        source.job_type,
+        project_id=caller.project,
+        image_id=image_id,
+        ecs_ids=[request.source.ecs_id],
+        input=chosen,
+        job_id=job_id,
+    )
+    await events.announce("Image", image_id, EventType.CREATED, [caller.project])
+    return image_id, job_id

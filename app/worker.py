@@ -1,0 +1,142 @@
+"""What works behind the requests: the engine, the jobs, and what machines do by themselves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+
+import structlog
+
+from app import db, faults, states
+from app.contents.models import Content
+from app.disks.models import EvsDisk
+from app.ecs import host
+from app.ecs import jobs as ecs
+from app.ecs.models import EcsInstance
+from app.engines.base import Engine, Known, MachineEvent, MachineEventKind, Report
+from app.engines.qemu.engine import QemuEngine
+from app.engines.qemu.settings import QemuSettings
+from app.enums import EcsStatus, ErrorCode, JobType
+from app.errors import EngineError
+from app.jobs.runner import Runner
+from app.jobs.work import Handler
+from app.runtime import Runtime
+from app.settings import Settings
+from app.sources import jobs as sources
+
+log = structlog.get_logger(__name__)
+
+HANDLERS: Mapping[JobType, Handler] = {
+    JobType.CREATE_IMAGE: sources.CreateImage(),
+    JobType.CREATE_FULL_ECS_IMAGE: sources.CreateFullEcsImage(),
+    JobType.IMPORT_IMAGE: sources.ImportImage(),
+    JobType.DELETE_IMAGE: sources.DeleteImage(),
+    JobType.LAUNCH_ECS: ecs.LaunchEcs(),
+    JobType.START_ECS: ecs.StartEcs(),
+    JobType.STOP_ECS: ecs.StopEcs(),
+    JobType.REBOOT_ECS: ecs.RebootEcs(),
+    JobType.DELETE_ECS: ecs.DeleteEcs(),
+}
+CONCURRENCY = 16
+LIMITS = {JobType.CREATE_IMAGE: 2, JobType.IMPORT_IMAGE: 2}
+"""Copies at a time: more of them only make the disk seek."""
+TOMBSTONE = timedelta(days=1)
+"""How long the row of a deleted ECS is kept for whoever watched it."""
+
+
+def make_engine(settings: Settings) -> QemuEngine:
+    """The engine that the settings ask for."""
+    return QemuEngine(
+        QemuSettings(
+            root=settings.data_dir / "engine",
+            accelerator=settings.accelerator,
+            max_starting=settings.max_starting_machines,
+            reserve_memory_mib=settings.reserve_memory_mib,
+            reserve_disk_bytes=settings.reserve_disk_mib << 20,
+            expose_host=settings.machine_host,
+        )
+    )
+
+
+def introduce(engine: Engine) -> None:
+    """Let requests know the engine."""
+    host.use(host.Host(engine=engine.name, capabilities=engine.capabilities, consoles=engine.consoles))
+
+
+@asynccontextmanager
+async def working(settings: Settings, engine: Engine) -> AsyncIterator[Runner]:
+    """While open, this process owns the engine, runs jobs and watches machines.
+
+    Raises: StartupError: another process does, a tool is missing, or the folder cannot be used.
+    """
+    await engine.open()
+    try:
+        events = engine.machines.watch()
+        report = await engine.reconcile(await _known())
+        await _settle(report)
+        runner = Runner(Runtime(settings, engine), HANDLERS, concurrency=CONCURRENCY, limits=LIMITS)
+        watching = asyncio.create_task(_watch(events))
+        await runner.start(reclaim_all=True)
+        try:
+            yield runner
+        finally:
+            await runner.stop()
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+    finally:
+        await engine.close()
+
+
+async def _known() -> Known:
+    """All that the engine may have; rows of a job that has not ended know theirs too."""
+    gone = [EcsStatus.DELETED, EcsStatus.ERROR]
+    machines = EcsInstance.exclude(status__in=gone)
+    await EcsInstance.filter(status=EcsStatus.DELETED, updated_at__lt=db.now() - TOMBSTONE).delete()
+    return Known(
+        machines={row.id for row in await machines.only("id")},
+        disks={row.id for row in await EvsDisk.all().only("id")},
+        contents={row.id for row in await Content.all().only("id")},
+    )
+
+
+async def _settle(report: Report) -> None:
+    """Statuses of machines that no job is about to change, as reconciling found them."""
+    for name in report.removed:
+        log.warning("rubbish_removed", what=name)
+    idle = {"job_id": None}
+    for machine_id, facts in report.running.items():
+        endpoints = ecs.endpoints_of(facts)
+        if not await EcsInstance.filter(id=machine_id, status=EcsStatus.ACTIVE).update(endpoints=endpoints):
+            await states.ECS.move(machine_id, EcsStatus.ACTIVE, where=idle, endpoints=endpoints)
+    why = (
+        "The host was started anew"
+        if report.host_rebooted
+        else "The machine's process ended while the service was away"
+    )
+    for machine_id in report.off:
+        fault = EngineError(ErrorCode.ENGINE_FAILED, f"{why}; start it again (startEcs).")
+        await states.ECS.move(machine_id, EcsStatus.SHUTOFF, where=idle, endpoints=[], **faults.columns(fault))
+
+
+async def _watch(events: AsyncIterator[MachineEvent]) -> None:
+    async for event in events:
+        log.info("machine_event", ecs_id=str(event.machine_id), kind=event.kind, detail=event.detail)
+        try:
+            await _take_note(event)
+        except Exception:
+            log.exception("machine_event_lost", ecs_id=str(event.machine_id))
+
+
+async def _take_note(event: MachineEvent) -> None:
+    match event.kind:
+        case MachineEventKind.GUEST_OFF:
+            await ecs.machine_is_off(event.machine_id, None)
+        case MachineEventKind.DIED:
+            await ecs.machine_is_off(event.machine_id, ecs.died(event.detail))
+        case MachineEventKind.PAUSED_NO_SPACE:
+            await ecs.machine_waits(event.machine_id, event.detail)
+        case MachineEventKind.RESUMED:
+            await ecs.machine_goes_on(event.machine_id)
