@@ -18,7 +18,7 @@ from app.ecs.flavors import install_flavors
 from app.errors import StartupError
 from app.settings import Settings
 from app.worker import introduce, make_engine, working
-from schema import schema
+from schema import make_schema
 from schema.playground import CONTENT_SECURITY_POLICY, INDEX, routes
 from schema.view import Doorway, Page, View
 
@@ -35,7 +35,7 @@ def create_app(settings: Settings, *, work: bool = True) -> Starlette:
 
     page = Page(html=INDEX, content_security_policy=CONTENT_SECURITY_POLICY)
     doorway = Doorway(allowed_origins=settings.allowed_origins)
-    graphql = View(schema, authenticate=authenticate, page=page, doorway=doorway)
+    graphql = View(make_schema(), authenticate=authenticate, page=page, doorway=doorway)
     cors = Middleware(
         CORSMiddleware,
         allow_origins=settings.allowed_origins,

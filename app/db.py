@@ -5,7 +5,6 @@ Tortoise writes the SQL of a read from a QuerySet, but its models are not made: 
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from contextvars import ContextVar
@@ -19,8 +18,6 @@ import orjson
 from pypika_tortoise.context import SqlContext
 from pypika_tortoise.terms import Parameterizer
 from tortoise import Tortoise, connections, fields
-from tortoise.backends.sqlite.client import SqliteClient, SqliteTransactionContext, SqliteTransactionWrapper
-from tortoise.exceptions import OperationalError
 from tortoise.expressions import RawSQL, Subquery
 from tortoise.fields.data import CharEnumFieldInstance
 from tortoise.models import Model
@@ -36,41 +33,12 @@ Within = tuple[str, Sequence[str]]
 """A foreign key or the id, and the ids that it may be. Statements have them as one parameter, so that their text stays the same."""
 
 
-class _ImmediateTransaction(SqliteTransactionWrapper):
-    """A transaction that takes SQLite's write lock when it begins: a deferred one fails when it first writes under another writer."""
-
-    async def begin(self) -> None:
-        try:
-            await self._connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            raise OperationalError(error) from error
-
-    async def commit(self) -> None:
-        try:
-            await super().commit()
-        except BaseException:
-            # The one connection must not stay in a transaction; after a commit that was only interrupted this does nothing.
-            await self._connection.rollback()
-            raise
-
-
-class ImmediateSqliteClient(SqliteClient):
-    """Tortoise's client with write locks taken early."""
-
-    def _in_transaction(self) -> SqliteTransactionContext:
-        return SqliteTransactionContext(_ImmediateTransaction(self), self._lock)
-
-
-client_class = ImmediateSqliteClient
-"""The name by which Tortoise finds the client in a module that is named as an engine."""
-
-
 def config(database_url: str | None, data_dir: Path) -> dict[str, Any]:
     """Tortoise's configuration: PostgreSQL by URL, else SQLite in the data folder."""
     connection: object
     if database_url is None:
         credentials = {"file_path": str(data_dir / "service.sqlite"), "busy_timeout": 10000, "synchronous": "NORMAL"}
-        connection = {"engine": "app.db", "credentials": credentials}
+        connection = {"engine": "app.sqlite", "credentials": credentials}
     else:
         parts = urlsplit(database_url)
         if parts.scheme not in ("postgres", "postgresql", "asyncpg"):
@@ -108,7 +76,7 @@ async def disconnect() -> None:
 
 
 def dialect() -> str:
-    """ "sqlite" or "postgres"."""
+    """The database's kind: sqlite or postgres."""
     name: str = connections.get("default").capabilities.dialect
     return name
 

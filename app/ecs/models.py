@@ -63,7 +63,7 @@ class EcsInstance(Model):
     fault_message = fields.CharField(max_length=1024, null=True)
     fault_at = fields.DatetimeField(null=True)
     job_id = fields.UUIDField(null=True)
-    """The job that holds it; taken and given back by guarded updates only."""
+    """The job that holds it, taken and given back by guarded updates only."""
     image_id = fields.UUIDField()
     image_name = fields.CharField(max_length=128)
     traits: fields.Field[dict[str, object]] = fields.JSONField()

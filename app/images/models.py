@@ -78,7 +78,7 @@ class ImageTag(Model):
 
 
 class ImageDisk(Model):
-    """One disk inside an image; it holds its content."""
+    """One disk inside an image, it holds its content."""
 
     id = fields.UUIDField(primary_key=True)
     image: fields.ForeignKeyRelation[Image] = fields.ForeignKeyField(

@@ -20,7 +20,7 @@ class Job(Model):
     status = fields.CharEnumField(JobStatus, max_length=16)
     image_id = fields.UUIDField(null=True)
     input: fields.Field[dict[str, object]] = fields.JSONField()
-    """Ids and choices that its handler needs; never a secret."""
+    """Ids and choices that its handler needs, never a secret."""
     progress = fields.FloatField(default=0.0)
     phase = fields.CharField(max_length=128, null=True)
     bytes_done = fields.BigIntField(null=True)

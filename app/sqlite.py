@@ -1,0 +1,37 @@
+"""SQLite as Tortoise opens it, with write locks taken early. Migrations know a database by the word in this module's name."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from tortoise.backends.sqlite.client import SqliteClient, SqliteTransactionContext, SqliteTransactionWrapper
+from tortoise.exceptions import OperationalError
+
+
+class _ImmediateTransaction(SqliteTransactionWrapper):
+    """A transaction that takes SQLite's write lock when it begins: a deferred one fails when it first writes under another writer."""
+
+    async def begin(self) -> None:
+        try:
+            await self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            raise OperationalError(error) from error
+
+    async def commit(self) -> None:
+        try:
+            await super().commit()
+        except BaseException:
+            # The one connection must not stay in a transaction; after a commit that was only interrupted this does nothing.
+            await self._connection.rollback()
+            raise
+
+
+class ImmediateSqliteClient(SqliteClient):
+    """Tortoise's client with write locks taken early."""
+
+    def _in_transaction(self) -> SqliteTransactionContext:
+        return SqliteTransactionContext(_ImmediateTransaction(self), self._lock)
+
+
+client_class = ImmediateSqliteClient
+"""The name by which Tortoise finds the client in a module that is named as an engine."""
