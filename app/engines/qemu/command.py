@@ -52,12 +52,12 @@ def build_command(
     accelerator: str,
     expose_host: str = "127.0.0.1",
     restrict_network: bool = False,
-    host_ports: Mapping[int, int] | None = None,
+    max_files: int = 8192,
 ) -> list[str]:
-    """The whole command line of a machine: `layers` has the active layer of each disk, `host_ports` the ports to have again."""
+    """The whole command line of a machine; `layers` has the active layer of each disk."""
     accel, cpu = ACCELERATORS[accelerator]
     # prlimit: no core dumps of guests' memory; descriptors for long chains on many disks. env: sockets are found by short names.
-    command = ["prlimit", "--core=0:0", "--nofile=8192:8192", "env", "--chdir=.", qemu]
+    command = ["prlimit", "--core=0:0", f"--nofile={max_files}:{max_files}", "env", "--chdir=.", qemu]
     command += ["-name", f"guest={machine_id}", "-uuid", str(machine_id)]
     command += ["-machine", "q35,sata=off,usb=off,smbus=off", "-accel", accel, "-cpu", cpu]
     command += ["-smp", str(spec.vcpus), "-m", f"{spec.ram_mib}M", "-boot", "strict=on"]
@@ -72,14 +72,15 @@ def build_command(
         "socket,id=console,path=console.sock,server=on,wait=off,logfile=console.log,logappend=on",
     ]
     command += ["-serial", "chardev:console", "-device", "virtio-rng-pci"]
-    command += _network(spec.expose_ports, expose_host, restrict_network, host_ports or {})
+    command += _network(spec.expose_ports, expose_host, restrict=restrict_network)
     for number in range(SPARE_ROOT_PORTS):
         command += ["-device", f"pcie-root-port,id=port{number},chassis={number + 1}"]
     return command + _disks(spec.disk_ids, layers)
 
 
-def _network(ports: Sequence[int], host: str, restrict: bool, host_ports: Mapping[int, int]) -> list[str]:
-    forwards = "".join(f",hostfwd=tcp:{host}:{host_ports.get(port, 0)}-:{port}" for port in sorted(set(ports)))
+def _network(ports: Sequence[int], host: str, *, restrict: bool) -> list[str]:
+    # Port 0: QEMU picks a free one, and says which when asked.
+    forwards = "".join(f",hostfwd=tcp:{host}:0-:{port}" for port in sorted(set(ports)))
     netdev = f"user,id=net0,restrict={'on' if restrict else 'off'}{forwards}"
     # No option ROM: nobody boots from this network, and loading it costs start-up time.
     return ["-netdev", netdev, "-device", "virtio-net-pci,netdev=net0,romfile="]

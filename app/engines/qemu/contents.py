@@ -73,6 +73,8 @@ class QemuContents:
                 raise EngineError(ErrorCode.ENGINE_FAILED, f"machine {user} runs on one of these disks")
         path = self._seals.path_of(machine_id, next(iter(contents.values())))
         async with self._machines.held(machine_id) as running:
+            if running and not set(contents) <= set(running.spec.disk_ids):
+                raise EngineError(ErrorCode.ENGINE_FAILED, "not all of these disks are the machine's")
             with engine_errors(self._store):
                 try:
                     return await self._seals.seal(path, contents, running.monitor if running else None)

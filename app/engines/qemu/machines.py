@@ -10,6 +10,8 @@ from pathlib import Path
 from uuid import UUID
 from weakref import WeakValueDictionary
 
+import structlog
+
 from app.engines.base import MachineEvent, MachineFacts, MachineSpec, MachineState, StopHow
 from app.engines.qemu import seed
 from app.engines.qemu.failures import engine_errors
@@ -20,6 +22,8 @@ from app.engines.qemu.store import Store, as_id
 from app.engines.qemu.supervision import Supervision
 from app.enums import ErrorCode
 from app.errors import EngineError, NotFound
+
+log = structlog.get_logger(__name__)
 
 
 class QemuMachines:
@@ -56,10 +60,10 @@ class QemuMachines:
             self._folder(machine_id)
             if not running:
                 return StopHow.WAS_OFF
-            await self._recover(machine_id, running)
             async with self._supervision.attended(running):
                 has_obeyed = not force and await running.press_power_button(deadline_s)
                 await self._supervision.end(running)
+            await self._recover(machine_id)
             return StopHow.GUEST if has_obeyed else StopHow.FORCED
 
     async def reboot(self, machine_id: UUID, *, force: bool, deadline_s: float) -> MachineFacts:
@@ -77,10 +81,9 @@ class QemuMachines:
     async def delete(self, machine_id: UUID) -> None:
         """Cut its power and forget it."""
         async with self._held(machine_id) as running:
-            await self._recover(machine_id, running)
             if running:
-                async with self._supervision.attended(running):
-                    await self._supervision.end(running)
+                await self._supervision.end(running)
+            await self._recover(machine_id)
             await asyncio.to_thread(self._remove, machine_id)
 
     async def describe(self, machine_id: UUID) -> MachineFacts:
@@ -128,8 +131,11 @@ class QemuMachines:
         """Finish or undo the seals that an earlier run left open."""
         for path, machine_id in self._seals.open_journals().items():
             async with self.held(machine_id) as running:
-                with engine_errors(self._store):
+                try:
                     await self._seals.recover(path, running.monitor if running else None)
+                except EngineError as error:
+                    # Its layers are kept, and it is tried again before anything else happens to the machine.
+                    log.warning("a seal could not be recovered", machine_id=str(machine_id), error=error.message)
 
     @asynccontextmanager
     async def _held(self, machine_id: UUID) -> AsyncIterator[Running | None]:
@@ -152,14 +158,14 @@ class QemuMachines:
         return folder
 
     async def _boot(self, machine_id: UUID, spec: MachineSpec) -> Running:
-        await self._recover(machine_id, None)
+        await self._recover(machine_id)
         running = await self._starter.start(machine_id, spec)
         self._supervision.take(running)
         return running
 
-    async def _recover(self, machine_id: UUID, running: Running | None) -> None:
-        path = self._store.machine(machine_id) / "seal.json"
-        await self._seals.recover(path, running.monitor if running else None)
+    async def _recover(self, machine_id: UUID) -> None:
+        """Finish or undo an interrupted seal of a machine that does not run."""
+        await self._seals.recover(self._store.machine(machine_id) / "seal.json", None)
 
     def _prepare(self, machine_id: UUID, spec: MachineSpec) -> None:
         folder = self._store.machine(machine_id)

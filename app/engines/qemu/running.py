@@ -37,7 +37,11 @@ class Running:
         self.guest_off = asyncio.Event()
         """The guest has switched itself off; its process waits for us."""
         self.is_attended = False
-        """A verb is about to end it or has it boot anew, so what it does is nobody's news."""
+        """A verb has it switch itself off, so that is nobody's news."""
+        self.is_ending = False
+        """Its power is being cut on purpose, so its end is nobody's news."""
+        self.has_quit = False
+        """It has agreed to end, so its disk files are closed in order."""
         self.waits_for_space = False
         self.supervisor: asyncio.Task[None] | None = None
 
@@ -89,10 +93,13 @@ class Running:
             yield coming.result()
 
     async def press_power_button(self, deadline_s: float) -> bool:
-        """Ask the guest to switch itself off, and wait: whether it did."""
-        with suppress(MonitorFailed):
-            if await self.monitor.status() == "running":
-                await self.monitor.ask("system_powerdown")
+        """Ask the guest to switch itself off, and wait: whether it did. One that stands still is not waited for."""
+        try:
+            if await self.monitor.status() != "running":
+                return self.guest_off.is_set()
+            await self.monitor.ask("system_powerdown")
+        except MonitorFailed:
+            return False
         obeyed = asyncio.ensure_future(self.guest_off.wait())
         try:
             await first_of(obeyed, self.process.exit, limit_s=deadline_s)
@@ -108,16 +115,18 @@ class Running:
             # A running machine takes that as it is; one that stands still needs to be told.
             await monitor.run("cont")
 
-    async def end(self) -> bool:
-        """Cut its power, with its disk files closed in order when it still answers: whether they were."""
+    async def end(self) -> None:
+        """Cut its power, with its disk files closed in order when it still answers."""
+        self.is_ending = True
         if self.process.is_running:
             with suppress(MonitorFailed):
                 await self.monitor.ask("quit", limit_s=QUIT_LIMIT_S)
+                self.has_quit = True
                 if await self.process.wait(QUIT_LIMIT_S):
-                    return True
+                    return
+        self.has_quit = False
         self.process.kill()
         await self.process.wait(QUIT_LIMIT_S)
-        return False
 
     async def disconnect(self) -> None:
         """Let go of its monitors; it goes on."""

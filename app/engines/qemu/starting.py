@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,8 @@ from app.errors import EngineError, NotFound
 
 OVERHEAD_MIB = 64
 """What a machine takes beside its guest's memory: measured 45 to 110 MiB."""
+MAX_FILES = 8192
+"""Room for long chains on many disks."""
 
 log = structlog.get_logger(__name__)
 
@@ -111,6 +114,7 @@ class Starter:
             accelerator=accelerator,
             expose_host=self._settings.expose_host,
             restrict_network=self._settings.restrict_network,
+            max_files=max_files(),
         )
         (folder / "qemu.err").unlink(missing_ok=True)
         process = Process.spawn(command, folder=folder, errors=folder / "qemu.err")
@@ -163,3 +167,9 @@ def write_process(folder: Path, process: Process) -> None:
     """Keep by what a machine's process is found again."""
     kept = {"pid": process.pid, "start_ticks": process.start_ticks, "boot_id": host_boot_id()}
     write_durably({folder / "process.json": kept})
+
+
+def max_files() -> int:
+    """How many files a machine may have open: what we ask for, where we may."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return MAX_FILES if hard == resource.RLIM_INFINITY else min(MAX_FILES, hard)

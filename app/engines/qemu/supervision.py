@@ -62,7 +62,7 @@ class Supervision:
 
     @asynccontextmanager
     async def attended(self, running: Running) -> AsyncIterator[None]:
-        """While a verb has a machine end or boot anew: its doings are no news, unless the verb is given up half-way."""
+        """While a verb has a guest switch itself off: that is no news, unless the verb is given up half-way."""
         running.is_attended = True
         try:
             yield
@@ -73,14 +73,12 @@ class Supervision:
 
     async def end(self, running: Running) -> None:
         """Cut a machine's power, and have everything put away when this returns."""
-        is_clean = await running.end()
-        await asyncio.to_thread(self._put_away, running.folder, is_clean)
+        await running.end()
         await self._wait_for_supervisor(running)
 
     async def settle(self, running: Running) -> None:
         """Have a machine put away and its end told, when it has ended by itself; the caller holds its lock."""
         if running.process.is_running and self.running.get(running.machine_id) is running:
-            running.is_attended = True
             await self.end(running)
             self.news.tell(running.machine_id, MachineEventKind.GUEST_OFF)
         await self._wait_for_supervisor(running)
@@ -94,12 +92,12 @@ class Supervision:
         async for message in running.messages():
             await self._react(running, message)
         await running.disconnect()
-        if not running.is_attended:
-            await asyncio.to_thread(self._put_away, running.folder, False)
-            words = [str(running.process.exit.result()), self._store.conceal(last_words(running.folder))]
-            self.news.tell(running.machine_id, MachineEventKind.DIED, ": ".join(filter(None, words)))
+        await asyncio.to_thread(self._put_away, running.folder, running.has_quit)
         if self.running.get(running.machine_id) is running:
             del self.running[running.machine_id]
+        if not running.is_ending:
+            words = [str(running.process.exit.result()), self._store.conceal(last_words(running.folder))]
+            self.news.tell(running.machine_id, MachineEventKind.DIED, ": ".join(filter(None, words)))
 
     async def _react(self, running: Running, message: Message) -> None:
         data = message.get("data", {})
@@ -120,7 +118,7 @@ class Supervision:
                     self._guest_went_off(running)
                 case "io-error":
                     self._pause(running)
-                case "internal-error" if not running.is_attended:
+                case "internal-error":
                     self._chore(self._replace(running))
 
     def _guest_went_off(self, running: Running) -> None:
@@ -151,16 +149,14 @@ class Supervision:
     async def _replace(self, running: Running) -> None:
         """A guest that KVM cannot run is started again without it; one that nothing can run has died."""
         async with self.lock_of(running.machine_id):
-            if not running.process.is_running or running.is_attended:
+            if not running.process.is_running:
                 return
-            is_retried = running.accelerator == "kvm" and self._accelerator.may_fall_back
-            if is_retried:
-                running.is_attended = True
+            running.is_ending = running.accelerator == "kvm" and self._accelerator.may_fall_back
+            if running.is_ending:
                 await self._accelerator.remember("tcg")
             running.process.kill()
             await self._wait_for_supervisor(running)
-            if is_retried:
-                await asyncio.to_thread(self._put_away, running.folder, False)
+            if running.is_ending:
                 try:
                     self.take(await self._starter.start(running.machine_id, running.spec))
                 except EngineError as error:
@@ -180,7 +176,12 @@ class Supervision:
     def _chore(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(work)
         self._chores.add(task)
-        task.add_done_callback(self._chores.discard)
+        task.add_done_callback(self._chore_done)
+
+    def _chore_done(self, task: asyncio.Task[None]) -> None:
+        self._chores.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("an engine's chore failed", error=repr(error), exc_info=error)
 
     @staticmethod
     def _put_away(folder: Path, is_clean: bool) -> None:
