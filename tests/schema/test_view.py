@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 import pytest
 from httpx2 import ASGITransport, AsyncClient, Response
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
@@ -253,6 +254,18 @@ def test_body_that_is_too_large_is_413(make_app: Any, is_chunked: bool) -> None:
         assert code(response) == "PAYLOAD_TOO_LARGE"
     with TestClient(make_app(doorway=Doorway(body_bytes=len(body)))) as http:
         assert http.post("/graphql", content=body, headers=headers).status_code == 200
+
+
+def test_lower_limit_of_the_application_has_the_same_answer(make_app: Any) -> None:
+    body = b'{"query":"{hello}"}'
+    with TestClient(RequestBodyLimitMiddleware(make_app(), max_body_size=len(body) - 1)) as http:
+        # With a Content-Length the middleware answers by itself, in plain text.
+        response = http.post(
+            "/graphql", content=iter([body[:5], body[5:]]), headers={"Content-Type": "application/json"}
+        )
+
+    assert (response.status_code, response.headers["content-type"]) == (413, JSON)
+    assert code(response) == "PAYLOAD_TOO_LARGE"
 
 
 # ---------------------------------------------------------------- GET and other methods
