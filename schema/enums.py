@@ -1,0 +1,308 @@
+"""The words of app.enums as GraphQL enums, with a sentence for each. ErrorCode is described in schema/errors.py."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+from strawberry.types.enum import StrawberryEnumDefinition
+
+from app.enums import (
+    Architecture,
+    DiskStatus,
+    DiskType,
+    EcsOrderField,
+    EcsStatus,
+    EventType,
+    Firmware,
+    FlavorState,
+    ImageAction,
+    ImageFacetField,
+    ImageKind,
+    ImageOrderField,
+    ImageSourceKind,
+    ImageStatus,
+    ImageVisibility,
+    JobStatus,
+    JobType,
+    OrderDirection,
+    OsType,
+    PortProtocol,
+    QuotaResource,
+    ShareOutcome,
+    ShareStatus,
+    TokenScope,
+    WarningCode,
+)
+from schema.errors import describe_enum
+
+
+class ChangeType(StrEnum):
+    """What happened to an ECS or a job."""
+
+    RESYNC = "RESYNC"
+    CREATED = "CREATED"
+    UPDATED = "UPDATED"
+    DELETED = "DELETED"
+
+
+_RESYNC: Final = "Events are missing here: read your list again, the stream is live from now on."
+
+SENTENCES: Final[tuple[tuple[type[StrEnum], dict[StrEnum, str]], ...]] = (
+    (
+        WarningCode,
+        {
+            WarningCode.CRASH_CONSISTENT: "The machine was running: its disks are as after a power cut.",
+            WarningCode.FLAVOR_BEING_RETIRED: "The flavor will not be sold for much longer.",
+        },
+    ),
+    (
+        ImageVisibility,
+        {
+            ImageVisibility.PUBLIC: "Everybody's.",
+            ImageVisibility.PRIVATE: "The viewer's own, shared out or not; an operator sees other projects' images so, too.",
+            ImageVisibility.SHARED: "Another project's, shared with the viewer's.",
+        },
+    ),
+    (
+        ImageKind,
+        {
+            ImageKind.SYSTEM_DISK: "One bootable disk.",
+            ImageKind.FULL_ECS: "All disks of an ECS, of one instant.",
+        },
+    ),
+    (
+        ImageStatus,
+        {
+            ImageStatus.QUEUED: "Its job waits.",
+            ImageStatus.SAVING: "It is being made from an ECS.",
+            ImageStatus.IMPORTING: "It is being made from a file.",
+            ImageStatus.ACTIVE: "It can be launched, shared and changed.",
+            ImageStatus.KILLED: "It could not be made (fault says why); it can only be deleted.",
+        },
+    ),
+    (
+        ImageAction,
+        {
+            ImageAction.UPDATE: "updateImage",
+            ImageAction.TAG: "tagImages, untagImages",
+            ImageAction.DELETE: "deleteImages",
+            ImageAction.SHARE: "shareImages, unshareImages",
+            ImageAction.LAUNCH: "launchEcs",
+            ImageAction.ACCEPT: "acceptShares",
+            ImageAction.REJECT: "rejectShares",
+        },
+    ),
+    (
+        ImageSourceKind,
+        {
+            ImageSourceKind.ECS: "The system disk of an ECS.",
+            ImageSourceKind.FULL_ECS: "A whole ECS.",
+            ImageSourceKind.INSTALLED: "It came with the installation.",
+        },
+    ),
+    (
+        OsType,
+        {
+            OsType.LINUX: "A Linux distribution.",
+            OsType.WINDOWS: "Microsoft Windows.",
+            OsType.OTHER: "Something else that boots.",
+        },
+    ),
+    (
+        Architecture,
+        {
+            Architecture.X86_64: "64-bit x86, and what runs on it.",
+            Architecture.ARM64: "64-bit Arm.",
+        },
+    ),
+    (
+        Firmware,
+        {
+            Firmware.BIOS: "Legacy BIOS.",
+            Firmware.UEFI: "UEFI.",
+        },
+    ),
+    (
+        ShareStatus,
+        {
+            ShareStatus.PENDING: "Offered; not answered yet, and not to be launched.",
+            ShareStatus.ACCEPTED: "Accepted: in the recipient's lists, and to be launched.",
+            ShareStatus.REJECTED: "Rejected; it can still be accepted while it is offered.",
+        },
+    ),
+    (
+        ShareOutcome,
+        {
+            ShareOutcome.SHARED: "The image is (in a dry run: would be) offered to the project.",
+            ShareOutcome.SHARED_AGAIN: "The project had rejected it; it is offered again.",
+            ShareOutcome.ALREADY_MEMBER: "It was offered or accepted before; nothing changed.",
+            ShareOutcome.REMOVED: "The share is gone.",
+            ShareOutcome.NOT_A_MEMBER: "There was no share to withdraw; nothing changed.",
+            ShareOutcome.REFUSED: "Nothing changed; error says why.",
+        },
+    ),
+    (
+        EcsStatus,
+        {
+            EcsStatus.BUILD: "It is being launched.",
+            EcsStatus.ACTIVE: "It runs.",
+            EcsStatus.SHUTOFF: "It is switched off.",
+            EcsStatus.REBOOT: "It is being restarted by its operating system.",
+            EcsStatus.HARD_REBOOT: "It is being restarted by force.",
+            EcsStatus.ERROR: "It could not be launched (fault says why); it can only be deleted.",
+            EcsStatus.DELETED: "It is gone; only the last value of ecsUpdated says so.",
+        },
+    ),
+    (
+        DiskStatus,
+        {
+            DiskStatus.CREATING: "It is being made.",
+            DiskStatus.AVAILABLE: "It belongs to no ECS: its own was deleted without it.",
+            DiskStatus.IN_USE: "It belongs to an ECS.",
+            DiskStatus.DELETING: "It is being deleted.",
+            DiskStatus.ERROR: "It could not be made (fault says why).",
+        },
+    ),
+    (
+        DiskType,
+        {
+            DiskType.SATA: "Common I/O.",
+            DiskType.SAS: "High I/O.",
+            DiskType.GPSSD: "General purpose SSD.",
+            DiskType.SSD: "Ultra-high I/O.",
+            DiskType.ESSD: "Extreme SSD.",
+            DiskType.GPSSD2: "General purpose SSD, second generation.",
+        },
+    ),
+    (
+        FlavorState,
+        {
+            FlavorState.NORMAL: "Sold.",
+            FlavorState.ABANDON: "Not sold any more.",
+            FlavorState.SELLOUT: "Sold out.",
+            FlavorState.OBT: "In open beta.",
+            FlavorState.OBT_SELLOUT: "In open beta, sold out.",
+            FlavorState.PROMOTION: "Sold, and recommended.",
+        },
+    ),
+    (PortProtocol, {PortProtocol.TCP: "TCP."}),
+    (
+        JobStatus,
+        {
+            JobStatus.INIT: "It waits for its turn.",
+            JobStatus.RUNNING: "It is at work, or being undone.",
+            JobStatus.SUCCESS: "Done.",
+            JobStatus.FAIL: "It failed and was undone; fault says why.",
+            JobStatus.CANCELLED: "It was cancelled and undone.",
+        },
+    ),
+    (
+        JobType,
+        {
+            JobType.CREATE_IMAGE: "Makes a system disk image.",
+            JobType.CREATE_FULL_ECS_IMAGE: "Makes an image of a whole ECS.",
+            JobType.IMPORT_IMAGE: "Makes an image from a file.",
+            JobType.DELETE_IMAGE: "Frees the storage of a deleted image.",
+            JobType.LAUNCH_ECS: "Launches ECSs.",
+            JobType.START_ECS: "Switches an ECS on.",
+            JobType.STOP_ECS: "Switches an ECS off.",
+            JobType.REBOOT_ECS: "Restarts an ECS.",
+            JobType.DELETE_ECS: "Deletes an ECS.",
+        },
+    ),
+    (
+        TokenScope,
+        {
+            TokenScope.READ: "All queries and subscriptions.",
+            TokenScope.IMAGES: "Making, changing and deleting images.",
+            TokenScope.SHARING: "Sharing images, answering shares, and finding projects by name.",
+            TokenScope.ECS: "Launching and operating ECSs, and key pairs.",
+            TokenScope.OPERATOR: "Seeing every image and keeping the public ones.",
+        },
+    ),
+    (
+        QuotaResource,
+        {
+            QuotaResource.IMAGES: "Images, whatever their status.",
+            QuotaResource.IMAGE_JOBS: "Jobs that make images, at a time.",
+            QuotaResource.ECS_INSTANCES: "ECSs that are not deleted.",
+            QuotaResource.VCPUS: "Virtual processors of all ECSs.",
+            QuotaResource.RAM_MIB: "Memory of all ECSs, in MiB.",
+            QuotaResource.DISKS: "EVS disks.",
+            QuotaResource.DISK_GIB: "Sizes of all EVS disks together, in GiB.",
+            QuotaResource.KEY_PAIRS: "Key pairs.",
+        },
+    ),
+    (
+        ImageOrderField,
+        {
+            ImageOrderField.CREATED_AT: "When it was made.",
+            ImageOrderField.UPDATED_AT: "When it was last changed.",
+            ImageOrderField.NAME: "Its name.",
+            ImageOrderField.SIZE: "Bytes in the store; unknown counts as 0.",
+            ImageOrderField.MIN_DISK: "minDiskGib.",
+            ImageOrderField.STATUS: "Its status, by the alphabet.",
+            ImageOrderField.SHARED_AT: "When it was shared with the viewer; of other images when they were made.",
+        },
+    ),
+    (
+        EcsOrderField,
+        {
+            EcsOrderField.CREATED_AT: "When it was asked for.",
+            EcsOrderField.UPDATED_AT: "When it was last changed.",
+            EcsOrderField.NAME: "Its name.",
+            EcsOrderField.STATUS: "Its status, by the alphabet.",
+        },
+    ),
+    (
+        OrderDirection,
+        {
+            OrderDirection.ASC: "Smallest, oldest or A first.",
+            OrderDirection.DESC: "Largest, newest or Z first.",
+        },
+    ),
+    (
+        ImageFacetField,
+        {
+            ImageFacetField.VISIBILITY: "For ImageFilter.visibility.",
+            ImageFacetField.KIND: "For ImageFilter.kind.",
+            ImageFacetField.STATUS: "For ImageFilter.status.",
+            ImageFacetField.OS_TYPE: "For ImageFilter.osType.",
+            ImageFacetField.PLATFORM: "For ImageFilter.platform.",
+            ImageFacetField.OS_VERSION: "For ImageFilter.osVersion.",
+            ImageFacetField.ARCHITECTURE: "For ImageFilter.architecture.",
+            ImageFacetField.TAG_KEY: "Keys of tags, for TagMatch.key.",
+            ImageFacetField.TAG: "Tags, as key=value.",
+        },
+    ),
+    (
+        EventType,
+        {
+            EventType.RESYNC: _RESYNC,
+            EventType.CREATED: "The image is new.",
+            EventType.UPDATED: "Something of the image has changed.",
+            EventType.DELETED: "The image is gone.",
+            EventType.SHARED: "It was offered to memberProject.",
+            EventType.ACCEPTED: "memberProject accepted it.",
+            EventType.REJECTED: "memberProject rejected it.",
+            EventType.REVOKED: "It is not shared with memberProject any more; to the recipient: it is gone.",
+        },
+    ),
+    (
+        ChangeType,
+        {
+            ChangeType.RESYNC: _RESYNC,
+            ChangeType.CREATED: "It is new.",
+            ChangeType.UPDATED: "Something of it has changed.",
+            ChangeType.DELETED: "It is gone.",
+        },
+    ),
+)
+
+for words, sentences in SENTENCES:
+    describe_enum(words, sentences)
+
+# To the service one set of events; to clients those of images have words of their own.
+_events: StrawberryEnumDefinition = vars(EventType)["__strawberry_definition__"]
+_events.name = "ImageEventType"

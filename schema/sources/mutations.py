@@ -1,0 +1,112 @@
+"""Making private images, from whatever source."""
+
+from __future__ import annotations
+
+import strawberry
+from strawberry import Info
+
+from app.enums import TokenScope
+from app.images import service as images
+from app.jobs import service as jobs
+from app.sources import service as sources
+from app.sources.base import EcsSource, FullEcsSource, SourceRequest
+from schema.context import caller
+from schema.errors import UserError, refusable
+from schema.fields import Input, changing
+from schema.ids import uuid_of
+from schema.images.types import PrivateImage
+from schema.jobs.types import Job
+from schema.payloads import Caution, TagInput, errors_field, reread_one, shown, tags_of
+from schema.selection import wanted
+
+
+@strawberry.input(description="The system disk of an ECS that is ACTIVE or SHUTOFF; a running machine runs on.")
+class EcsSourceInput:
+    ecs_id: strawberry.ID = strawberry.field(description="The ECS's id, opaque or plain.")
+
+
+@strawberry.input(
+    description="All disks of an ECS that is ACTIVE or SHUTOFF, of one instant; a running machine runs on."
+)
+class FullEcsSourceInput:
+    ecs_id: strawberry.ID = strawberry.field(description="The ECS's id, opaque or plain.")
+
+
+@strawberry.input(one_of=True, description="What to make an image from.")
+class ImageSourceInput:
+    ecs: strawberry.Maybe[EcsSourceInput] = strawberry.field(description="System disk image of an ECS.")
+    full_ecs: strawberry.Maybe[FullEcsSourceInput] = strawberry.field(description="Image of a whole ECS.")
+
+    def plain(self) -> SourceRequest:
+        """The source as the service has it."""
+        if self.full_ecs:
+            return FullEcsSource(uuid_of(self.full_ecs.value.ecs_id, "EcsInstance"))
+        assert self.ecs
+        return EcsSource(uuid_of(self.ecs.value.ecs_id, "EcsInstance"))
+
+
+@strawberry.input(description="The image to make.")
+class CreateImageInput:
+    name: str = strawberry.field(
+        description="1 to 128 letters, digits, spaces, dots, hyphens and underscores, and no space at its ends."
+    )
+    description: str | None = strawberry.field(default=None, description="At most 1024 characters on one line.")
+    tags: list[TagInput] | None = strawberry.field(default=None, description="At most 10, with different keys.")
+    source: ImageSourceInput = strawberry.field(description="What to make it from.")
+    unique_name: bool = strawberry.field(
+        default=False, description="Refuse with NAME_TAKEN when an own image has this name."
+    )
+    min_disk_gib: int | None = strawberry.field(
+        default=None, description="Least system disk in GiB, up to 1024. Null: the size of the one it is made from."
+    )
+    min_ram_mib: int | None = strawberry.field(
+        default=None, description="Least memory in MiB, 0 to 4194304; 0: no limit. Null: as the image before."
+    )
+    max_ram_mib: int | None = strawberry.field(
+        default=None, description="Most memory in MiB, 1 to 4194304. Null: as the image before."
+    )
+    protected: bool = strawberry.field(default=False, description="Whether it is to be protected from being deleted.")
+    idempotency_key: str | None = strawberry.field(
+        default=None, description="1 to 255 characters, kept for 24 hours: a retry with it gets the first answer."
+    )
+    dry_run: bool = strawberry.field(default=False, description="Only say what would be refused.")
+
+    def request(self) -> sources.CreateImage:
+        """The request as the service has it."""
+        return sources.CreateImage(
+            name=self.name,
+            description=self.description,
+            tags=tags_of(self.tags),
+            source=self.source.plain(),
+            unique_name=self.unique_name,
+            min_disk_gib=self.min_disk_gib,
+            min_ram_mib=self.min_ram_mib,
+            max_ram_mib=self.max_ram_mib,
+            protected=self.protected,
+        )
+
+
+@strawberry.type(description="The image that was begun, and the job that makes it.")
+class CreateImagePayload:
+    image: PrivateImage | None = strawberry.field(
+        default=None, description="Null when it was refused, and in a dry run."
+    )
+    job: Job | None = strawberry.field(default=None, description="Null when it was refused, and in a dry run.")
+    warnings: list[Caution] = strawberry.field(default_factory=list, description="What should be known.")
+    user_errors: list[UserError] = errors_field()
+
+
+@strawberry.type
+class SourceMutations:
+    @changing("Make a private image. Needs scope IMAGES.")
+    async def create_image(self, info: Info, input: Input[CreateImageInput]) -> CreateImagePayload | None:
+        return await refusable(CreateImagePayload, _create(info, input))
+
+
+async def _create(info: Info, input: CreateImageInput) -> CreateImagePayload:
+    who = caller(info, TokenScope.IMAGES)
+    key = input.idempotency_key
+    begun = await sources.create_image(who, input.request(), idempotency_key=key, dry_run=input.dry_run)
+    image = await reread_one(images.find_images, who, begun.image_id, wanted(info).of("image"))
+    job = await reread_one(jobs.find_jobs, who, begun.job_id, wanted(info).of("job"))
+    return shown(CreateImagePayload, image=image, job=job, warnings=begun.warnings)

@@ -1,0 +1,50 @@
+"""Where something came from: images and ECSs as they are remembered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import strawberry
+
+from app.enums import ImageSourceKind
+from app.reading import Memory
+from schema.ids import opaque
+
+if TYPE_CHECKING:
+    from schema.ecs.types import EcsInstance
+    from schema.images.types import Image
+
+
+def _id(root: strawberry.Parent[Memory]) -> strawberry.ID:
+    return opaque(root.noun, root.id)
+
+
+def _row(root: strawberry.Parent[Memory]) -> Any:
+    return root.row
+
+
+@strawberry.type(description="A remembered image. Not a Node, so it has no `id`.")
+class SourceImage:
+    image_id: strawberry.ID = strawberry.field(resolver=_id, description="The image's id, be it there or not.")
+    name: str = strawberry.field(description="As it was then.")
+    image: Annotated[Image, strawberry.lazy("schema.images.types")] | None = strawberry.field(
+        resolver=_row, description="The image as it is now. Null once deleted or no longer visible."
+    )
+
+
+@strawberry.type(description="A remembered ECS. Not a Node, so it has no `id`.")
+class SourceEcs:
+    ecs_id: strawberry.ID = strawberry.field(resolver=_id, description="The ECS's id, be it there or not.")
+    name: str = strawberry.field(description="As it was then.")
+    ecs_instance: Annotated[EcsInstance, strawberry.lazy("schema.ecs.types")] | None = strawberry.field(
+        resolver=_row, description="The ECS as it is now. Null once deleted."
+    )
+
+
+@strawberry.type(description="What an image was made from.")
+class ImageSource:
+    kind: ImageSourceKind = strawberry.field(description="What kind of thing it was.")
+    image: SourceImage | None = strawberry.field(
+        description="The image that the ECS it was made from had been launched from."
+    )
+    ecs: SourceEcs | None = strawberry.field(description="The ECS that it was made from. Null for INSTALLED.")
