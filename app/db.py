@@ -54,12 +54,12 @@ def config(database_url: str | None, data_dir: Path) -> dict[str, Any]:
     }
 
 
-async def connect(database_url: str | None, data_dir: Path) -> None:
-    """Open the database for the whole process.
+async def connect(database_url: str | None, data_dir: Path, *, everywhere: bool = True) -> None:
+    """Open the database: for the whole process, or only for tasks that begin in the current context.
 
     Raises: StartupError: it cannot be reached.
     """
-    await Tortoise.init(config=config(database_url, data_dir), _enable_global_fallback=True)
+    await Tortoise.init(config=config(database_url, data_dir), _enable_global_fallback=everywhere)
     try:
         await connections.get("default").execute_query("SELECT 1")
     except Exception as error:  # each driver fails in its own way

@@ -1,0 +1,136 @@
+"""What all tests share: a database of their own, and the whole service with real machines behind a real port.
+
+database   an empty, migrated database for one test that needs no service
+service    the service, once for all tests; every test makes projects of its own in it
+project    makes projects with a client each
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from tempfile import mkdtemp
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import asyncpg
+import pytest
+import uvicorn
+from tortoise.context import TortoiseContext
+
+from app import asgi, db, events, migrating
+from app.demo.catalogue import install_public_images
+from app.settings import Settings
+from tests.client import Client
+from tests.factories import make_client
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--db",
+        default=os.environ.get("TEST_DATABASE_URL", "sqlite"),
+        help="sqlite, or the postgres:// URL of a server on which databases may be made; also TEST_DATABASE_URL",
+    )
+
+
+@asynccontextmanager
+async def fresh_database(server: str) -> AsyncIterator[str | None]:
+    """The URL of a new, empty database on a server, or None for SQLite, which makes its file itself."""
+    if server == "sqlite":
+        yield None
+        return
+    name = f"test_{uuid4().hex[:12]}"
+    admin = await asyncpg.connect(server)
+    await admin.execute(f'CREATE DATABASE "{name}"')
+    try:
+        yield urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
+    finally:
+        await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        await admin.close()
+
+
+@pytest.fixture(scope="session")
+def scratch() -> Iterator[Path]:
+    """A folder with a short path: sockets have at most 107 bytes."""
+    folder = Path(mkdtemp(prefix="t"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str | None]:
+    """An empty database, known to this test alone."""
+    async with fresh_database(request.config.getoption("--db")) as url, TortoiseContext():
+        await db.connect(url, tmp_path, everywhere=False)
+        await migrating.migrate()
+        async with events.relay(url):
+            yield url
+        await db.disconnect()
+
+
+class Service:
+    """The running service."""
+
+    def __init__(self, url: str, settings: Settings) -> None:
+        self.url, self.settings = url, settings
+
+
+@pytest.fixture(scope="session")
+async def service(request: pytest.FixtureRequest, scratch: Path) -> AsyncIterator[Service]:
+    """The service on a free port of this process, so that tests can count its statements; machines are real."""
+    async with fresh_database(request.config.getoption("--db")) as url:
+        settings = Settings(
+            data_dir=scratch / "data",
+            DATABASE_URL=url,
+            reserve_memory_mib=128,
+            reserve_disk_mib=64,
+            stop_timeout_s=5,
+        )
+        await _migrate(url, settings)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                asgi.create_app(settings), port=0, log_level="warning", ws="websockets-sansio", lifespan="on"
+            )
+        )
+        serving = asyncio.create_task(server.serve())
+        while not server.started:
+            if serving.done():
+                await serving
+            await asyncio.sleep(0.01)
+        await install_public_images(settings.data_dir)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield Service(f"http://127.0.0.1:{port}", settings)
+        server.should_exit = True
+        with suppress(asyncio.CancelledError):
+            await serving
+
+
+async def _migrate(url: str | None, settings: Settings) -> None:
+    settings.data_dir.mkdir()
+    async with TortoiseContext():
+        await db.connect(url, settings.data_dir, everywhere=False)
+        await migrating.migrate()
+        await db.disconnect()
+
+
+MakeClient = Callable[..., Awaitable[Client]]
+
+
+@pytest.fixture
+async def project(service: Service) -> AsyncIterator[MakeClient]:
+    """Makes a project with a token, and a client for it: `alice = await project("alice")`."""
+    clients: list[Client] = []
+
+    async def make(name: str = "project", **options: object) -> Client:
+        client = await make_client(service.url, name, **options)  # type: ignore[arg-type]
+        clients.append(client)
+        return client
+
+    yield make
+    for client in clients:
+        await client.clean_up()
+        await client.close()
