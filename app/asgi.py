@@ -107,6 +107,6 @@ async def readyz(request: Request) -> Response:
         return JSONResponse({"status": "starting"}, status_code=503)
     try:
         await db.execute("SELECT 1")
-    except Exception as error:  # each driver fails in its own way
+    except Exception as error:  # noqa: BLE001 - each driver fails in its own way
         return JSONResponse({"status": "database", "detail": type(error).__name__}, status_code=503)
     return JSONResponse({"status": "ready"})

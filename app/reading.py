@@ -131,7 +131,9 @@ async def list_page(
     Raises: InvalidCursor.
     """
     return (
-        await _slices(caller, noun, query, wanted, page, Keyset(noun.model, order or noun.order, filtered_by), None)
+        await _slices(
+            caller, noun, query, wanted=wanted, page=page, keyset=Keyset(noun.model, order or noun.order, filtered_by)
+        )
     )[None]
 
 
@@ -187,7 +189,13 @@ class Children:
         query = self.target.visible(caller).filter(**{self.filters[name]: value for name, value in given.items()})
         keyset = Keyset(self.target.model, self.order or self.target.order, given)
         slices = await _slices(
-            caller, self.target, query, part, self.page(part), keyset, (self.key, [row.id for row in rows])
+            caller,
+            self.target,
+            query,
+            wanted=part,
+            page=self.page(part),
+            keyset=keyset,
+            within=(self.key, [row.id for row in rows]),
         )
         return (self.value(slices[row.id]) for row in rows)
 
@@ -270,10 +278,11 @@ async def _slices(
     caller: Caller,
     noun: Noun[R],
     query: QuerySet[Any],
+    *,
     wanted: Wanted,
     page: Page,
     keyset: Keyset,
-    within: db.Within | None,
+    within: db.Within | None = None,
 ) -> dict[str | None, Slice[R]]:
     """The page of each parent, or the only one under None."""
     key, parents = within or (None, (None,))
@@ -318,4 +327,4 @@ async def _rows(
 @lru_cache(maxsize=1024)
 def _shape(noun: Noun[Any], columns: tuple[str, ...]) -> Any:
     """A named tuple of columns that is the noun's row as well: what a driver gives is a row at once, at a sixth of an object's cost."""
-    return type(noun.row.__name__, (noun.row, namedtuple("Columns", (*columns, "caller"))), {})
+    return type(noun.row.__name__, (noun.row, namedtuple("Columns", (*columns, "caller"))), {})  # noqa: PYI024 - columns are known at run time only

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
@@ -92,6 +93,15 @@ class TagInput:
 def tags_of(given: Iterable[TagInput] | None) -> list[tuple[str, str]]:
     """Tags as services want them."""
     return [(tag.key, tag.value) for tag in given or ()]
+
+
+@contextmanager
+def about(argument: str) -> Iterator[None]:
+    """A refusal that names no argument is about this one."""
+    try:
+        yield
+    except ServiceError as error:
+        raise error if error.field else error.at("input", argument) from error.__cause__
 
 
 def errors_field() -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple, cast
 
 from graphql import (
@@ -64,9 +65,8 @@ def wanted(info: Info, of: str | None = None) -> Wanted:
         if all(info.variable_values.get(name, Undefined) == value for name, value in needs.items()):
             return plan
     planner = _Planner(info)
-    plan = Wanted(
-        "", planner.parts(raw.field_nodes, raw.schema.type_map[of] if of else get_named_type(raw.return_type))
-    )
+    type_ = raw.schema.type_map[of] if of else get_named_type(raw.return_type)
+    plan = Wanted("", planner.parts(raw.field_nodes, type_))
     variants[:] = [(plan, planner.needs, (raw.schema, raw.field_nodes)), *variants[: MAX_VARIANTS - 1]]
     if len(_plans) > MAX_PLANS:
         _plans.popitem(last=False)
@@ -96,22 +96,21 @@ class _Planner:
         """Of nodes, which are one field, all that is selected below it."""
         found: dict[tuple[str, str], tuple[dict[str, object], list[_Use]]] = {}
         seen: set[tuple[int, Types]] = set()
-        for node in nodes:
-            for use in self.uses(node.selection_set, self.concrete(type_), None, seen):
-                shown = use.field.extensions.get("strawberry-definition")
-                args = self.arguments(use) if shown else {}
-                found.setdefault((shown.python_name if shown else use.node.name.value, repr(args)), (args, []))[
-                    1
-                ].append(use)
+        types = self.concrete(type_)
+        for use in chain.from_iterable(self.uses(node.selection_set, types, None, seen) for node in nodes):
+            shown = use.field.extensions.get("strawberry-definition")
+            name = shown.python_name if shown else use.node.name.value
+            args = self.arguments(use) if shown else {}
+            found.setdefault((name, repr(args)), (args, []))[1].append(use)
         return tuple(self.part(name, args, uses) for (name, _), (args, uses) in found.items())
 
     def part(self, name: str, args: dict[str, object], uses: list[_Use]) -> Wanted:
-        nodes, types = {id(use.node): use.node for use in uses}, [use.types for use in uses]
-        only = None if None in types else frozenset().union(*cast("list[Types]", types))
+        nodes = {id(use.node): use.node for use in uses}
+        types = [use.types for use in uses if use.types is not None]
+        only = frozenset[str]().union(*types) if len(types) == len(uses) else None
         field = uses[0].field
-        return Wanted(
-            name, self.parts(nodes.values(), get_named_type(field.type)), args, only, tuple(nodes) if field.args else ()
-        )
+        keys = tuple(nodes) if field.args else ()
+        return Wanted(name, self.parts(nodes.values(), get_named_type(field.type)), args, only, keys)
 
     def uses(
         self, selections: SelectionSetNode | None, types: Types, only: Types | None, seen: set[tuple[int, Types]]
@@ -121,20 +120,16 @@ class _Planner:
             if not self.included(node):
                 continue
             if isinstance(node, FieldNode):
-                field = self.schema.get_field(
-                    cast("GraphQLObjectType", self.schema.type_map[min(types)]), node.name.value
-                )
+                parent = cast("GraphQLObjectType", self.schema.type_map[min(types)])
+                field = self.schema.get_field(parent, node.name.value)
                 assert field  # the document is valid
                 if "through" in getattr(field.extensions.get("strawberry-definition"), "metadata", ()):
                     yield from self.uses(node.selection_set, self.concrete(get_named_type(field.type)), None, seen)
                 else:
                     yield _Use(node, field, only)
                 continue
-            fragment = (
-                self.fragments[node.name.value]
-                if isinstance(node, FragmentSpreadNode)
-                else cast("InlineFragmentNode", node)
-            )
+            is_spread = isinstance(node, FragmentSpreadNode)
+            fragment = self.fragments[node.name.value] if is_spread else cast("InlineFragmentNode", node)
             condition = fragment.type_condition
             inner = types & self.concrete(self.schema.type_map[condition.name.value]) if condition else types
             if inner and (id(fragment), inner) not in seen:  # spreads of spreads would take exponential time

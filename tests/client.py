@@ -13,7 +13,8 @@ from uuid import uuid4
 import httpx2
 from websockets.asyncio.client import connect
 
-JOB = "query($id: ID!) { job(id: $id) { id type status progress phase fault { code message } image { id status } ecsInstances { id status fault { code message } } } }"
+WATCH_JOB = """subscription($id: ID!) { jobUpdated(id: $id) { id type status progress phase fault { code message }
+  image { id status } ecsInstances { id status fault { code message } } } }"""
 ENDED = ("SUCCESS", "FAIL", "CANCELLED")
 DEADLINE_S = 60.0
 
@@ -62,7 +63,7 @@ class Client:
         """A job once it has ended, by watching it."""
         async with (
             asyncio.timeout(DEADLINE_S),
-            self.subscribe(f"subscription($id: ID!) {JOB[15:].replace('job(', 'jobUpdated(')}", id=job_id) as values,
+            self.subscribe(WATCH_JOB, id=job_id) as values,
         ):
             async for value in values:
                 job: dict[str, Any] = value["jobUpdated"]
@@ -159,8 +160,7 @@ class Client:
 
     async def delete(self, *ecs_ids: str) -> None:
         """Delete machines, and wait until they are gone."""
-        query = "mutation($i: [ID!]!) { deleteEcs(input: {ecsIds: $i, deleteDataDisks: true}) { results { job { id } } userErrors { code message } } }"
-        payload = await self.one(query, i=list(ecs_ids))
+        payload = await self.one(DELETE_ECS, i=list(ecs_ids))
         assert payload["userErrors"] == [], payload
         for result in payload["results"]:
             await self.done(result["job"]["id"])
@@ -182,3 +182,5 @@ CREATE_IMAGE = """mutation($input: CreateImageInput!) { createImage(input: $inpu
   image { id uuid name status kind } job { id status } warnings { code } userErrors { code otcCode field message } } }"""
 SHARE = """mutation($images: [ID!]!, $projects: [ID!]!) { shareImages(input: {imageIds: $images, projectIds: $projects}) {
   results { imageId projectId outcome member { id status } error { code otcCode field } } userErrors { code field } } }"""
+DELETE_ECS = """mutation($i: [ID!]!) { deleteEcs(input: {ecsIds: $i, deleteDataDisks: true}) {
+  results { job { id } } userErrors { code message } } }"""

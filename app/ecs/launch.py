@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 from passlib.hash import sha512_crypt
 
-from app import db, events, policy
+from app import events, policy
 from app.contents.models import Content
 from app.disks.models import EvsDisk
 from app.ecs import flavors, host, rules

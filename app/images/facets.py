@@ -12,7 +12,6 @@ from app.enums import ImageFacetField, ImageVisibility
 from app.errors import InvalidInput
 from app.images import filters
 from app.images.filters import ImageFilter
-from app.images.models import ImageTag
 from app.policy import Caller
 
 MAX_FACETS = 200

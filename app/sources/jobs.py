@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -142,7 +143,7 @@ class ImportImage(_MakesImage):
         facts = await runtime.engine.contents.ingest(path, format=format_, content_id=content_id, progress=progress)
         async with db.transaction():
             await _activate(work, {content_id: facts}, consistency=Consistency.STOPPED, stored_bytes=facts.own_bytes)
-        path.unlink(missing_ok=True)
+        await asyncio.to_thread(path.unlink, missing_ok=True)
 
 
 class DeleteImage:

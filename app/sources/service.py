@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
-from app import db, events, policy
+from app import events, policy
 from app.ecs.rules import Notice
 from app.enums import ErrorCode, EventType, ImageStatus, TokenScope
 from app.errors import InvalidInput, Refused, ServiceError

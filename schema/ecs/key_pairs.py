@@ -12,7 +12,7 @@ from schema.ecs.types import KeyPair
 from schema.errors import UserError, refusable
 from schema.fields import Input, changing
 from schema.ids import opaque, plain, uuid_of
-from schema.payloads import errors_field, reread_one, shown
+from schema.payloads import about, errors_field, reread_one, shown
 from schema.selection import wanted
 
 
@@ -66,5 +66,6 @@ async def _create(info: Info, input: CreateKeyPairInput) -> CreateKeyPairPayload
 
 async def _delete(info: Info, input: DeleteKeyPairInput) -> DeleteKeyPairPayload:
     who = caller(info, TokenScope.ECS)
-    await key_pairs.delete_key_pair(who, uuid_of(input.key_pair_id, "KeyPair"))
+    with about("key_pair_id"):
+        await key_pairs.delete_key_pair(who, uuid_of(input.key_pair_id, "KeyPair"))
     return DeleteKeyPairPayload(deleted_key_pair_id=opaque("KeyPair", plain(input.key_pair_id, "KeyPair")))

@@ -18,7 +18,7 @@ from schema.errors import UserError, refusable
 from schema.fields import Input, changing
 from schema.ids import plain, uuid_of
 from schema.jobs.types import Job
-from schema.payloads import Batch, TagInput, errors_field, reread, reread_one, shown, tags_of
+from schema.payloads import Batch, TagInput, about, errors_field, reread, reread_one, shown, tags_of
 from schema.selection import wanted
 
 
@@ -163,7 +163,8 @@ class EcsMutations:
 
 async def _update(info: Info, input: UpdateEcsInput) -> UpdateEcsPayload:
     who = caller(info, TokenScope.ECS)
-    await ecs.update_ecs(who, uuid_of(input.ecs_id, "EcsInstance"), input.changes())
+    with about("ecs_id"):
+        await ecs.update_ecs(who, uuid_of(input.ecs_id, "EcsInstance"), input.changes())
     row = await reread_one(ecs.find_ecs, who, plain(input.ecs_id, "EcsInstance"), wanted(info).of("ecs_instance"))
     return shown(UpdateEcsPayload, ecs_instance=row)
 

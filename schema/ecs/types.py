@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 from uuid import UUID
 
 import strawberry
 from strawberry import Info
 
+from app.ecs.reads import Endpoint
 from app.enums import Architecture, EcsStatus, FlavorState, PortProtocol
 from app.reading import Row
 from schema.disks.types import EvsDisk
@@ -29,6 +30,16 @@ def _of_image(root: strawberry.Parent[Row], info: Info, image_id: OfImage) -> An
 
 def _console_log(root: strawberry.Parent[Row], info: Info, tail_bytes: TailBytes = 16384) -> Any:
     return loaded(root, info)
+
+
+class HasEndpoints(Protocol):
+    """A row whose endpoints are as they were written: JSON."""
+
+    endpoints: list[dict[str, Any]]
+
+
+def _endpoints(root: strawberry.Parent[HasEndpoints]) -> Any:
+    return [Endpoint(**each) for each in root.endpoints]
 
 
 @strawberry.type(description="A size that ECSs are launched in.")
@@ -77,7 +88,7 @@ class EcsInstance(Node):
     image: SourceImage = strawberry.field(description="The image that it was launched from.")
     disks: list[EvsDisk] = strawberry.field(description="Its disks, the system disk first.")
     endpoints: list[EcsEndpoint] = strawberry.field(
-        description="Where its exposed ports can be reached; empty unless it runs."
+        resolver=_endpoints, description="Where its exposed ports can be reached; empty unless it runs."
     )
     tags: list[Tag] = strawberry.field(description="At most 10, by key.")
     key_pair_name: str | None = strawberry.field(description="The key pair that it was launched with.")

@@ -17,7 +17,7 @@ from schema.errors import UserError, refusable
 from schema.fields import Input, changing
 from schema.ids import plain, uuid_of
 from schema.images.types import Image, ImageResult, ImageResults
-from schema.payloads import Batch, TagInput, errors_field, reread, reread_one, shown, tags_of
+from schema.payloads import Batch, TagInput, about, errors_field, reread, reread_one, shown, tags_of
 from schema.selection import wanted
 
 
@@ -132,7 +132,8 @@ class ImageMutations:
 
 async def _update(info: Info, input: UpdateImageInput) -> UpdateImagePayload:
     who = caller(info, TokenScope.IMAGES)
-    await images.update_image(who, uuid_of(input.image_id, "Image"), input.changes())
+    with about("image_id"):
+        await images.update_image(who, uuid_of(input.image_id, "Image"), input.changes())
     row = await reread_one(images.find_images, who, plain(input.image_id, "Image"), wanted(info).of("image"))
     return shown(UpdateImagePayload, image=row)
 

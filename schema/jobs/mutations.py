@@ -11,7 +11,7 @@ from schema.errors import UserError, refusable
 from schema.fields import Input, changing
 from schema.ids import plain, uuid_of
 from schema.jobs.types import Job
-from schema.payloads import errors_field, reread_one, shown
+from schema.payloads import about, errors_field, reread_one, shown
 from schema.selection import wanted
 
 
@@ -39,6 +39,7 @@ class JobMutations:
 
 async def _cancel(info: Info, input: CancelJobInput) -> CancelJobPayload:
     who = caller(info)
-    await jobs.cancel(who, uuid_of(input.job_id, "Job"))
+    with about("job_id"):
+        await jobs.cancel(who, uuid_of(input.job_id, "Job"))
     row = await reread_one(jobs.find_jobs, who, plain(input.job_id, "Job"), wanted(info).of("job"))
     return shown(CancelJobPayload, job=row)

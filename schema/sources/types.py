@@ -8,6 +8,7 @@ import strawberry
 
 from app.enums import ImageSourceKind
 from app.reading import Memory
+from app.sources import reads  # noqa: F401  # adds image.source to what can be read of images
 from schema.ids import opaque
 
 if TYPE_CHECKING:

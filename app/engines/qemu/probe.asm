@@ -1,5 +1,5 @@
 ; The accelerator's probe: a boot sector that enters 64-bit mode and says READY on the first serial port.
-; nasm -f bin probe.asm; its bytes are in accelerator.py. Real mode alone proves nothing: it runs where 64-bit mode does not.
+; nasm -f bin probe.asm; its bytes are in accelerator.py. Paging and 64-bit mode are what operating systems use, and real mode is not.
         bits 16
         org 0x7c00
         xor ax, ax
