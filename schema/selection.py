@@ -128,8 +128,8 @@ class _Planner:
                 else:
                     yield _Use(node, field, only)
                 continue
-            is_spread = isinstance(node, FragmentSpreadNode)
-            fragment = self.fragments[node.name.value] if is_spread else cast("InlineFragmentNode", node)
+            inline = cast("InlineFragmentNode", node)
+            fragment = self.fragments[node.name.value] if isinstance(node, FragmentSpreadNode) else inline
             condition = fragment.type_condition
             inner = types & self.concrete(self.schema.type_map[condition.name.value]) if condition else types
             if inner and (id(fragment), inner) not in seen:  # spreads of spreads would take exponential time
