@@ -70,12 +70,7 @@ async def running(settings: Settings, *, work: bool) -> AsyncIterator[None]:
     """
     url = settings.database_url.get_secret_value() if settings.database_url else None
     async with AsyncExitStack() as stack:
-        try:
-            settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as error:
-            raise StartupError(
-                f"Cannot use the folder {settings.data_dir} ({error.strerror}); give another (--data)."
-            ) from error
+        db.make_folder(settings.data_dir)
         await db.connect(url, settings.data_dir)
         stack.push_async_callback(db.disconnect)
         if url is None:

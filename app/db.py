@@ -54,6 +54,17 @@ def config(database_url: str | None, data_dir: Path) -> dict[str, Any]:
     }
 
 
+def make_folder(data_dir: Path) -> None:
+    """See that the data folder is there; one that is made belongs to its owner alone.
+
+    Raises: StartupError: it cannot be used.
+    """
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise StartupError(f"Cannot use the folder {data_dir} ({error.strerror}); give another (--data).") from error
+
+
 async def connect(database_url: str | None, data_dir: Path, *, everywhere: bool = True) -> None:
     """Open the database: for the whole process, or only for tasks that begin in the current context.
 

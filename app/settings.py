@@ -44,6 +44,12 @@ class Settings(BaseSettings):
     # Limits
     operation_timeout_s: float = Field(30.0, gt=0, description="Longest query or mutation.")
 
+    # Logs
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least serious line to log.")
+    log_format: Literal["auto", "console", "json"] = Field(
+        "auto", description="auto: for people on a terminal, else one JSON object a line."
+    )
+
     @cached_property
     def is_sqlite(self) -> bool:
         """Whether the database is a file in the data folder."""

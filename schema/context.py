@@ -14,7 +14,7 @@ from app.policy import Caller
 
 @dataclass(slots=True)
 class Context:
-    """One per operation; on a WebSocket one for all of its operations."""
+    """One per operation, on a WebSocket too."""
 
     caller: Caller | None
     request_id: str

@@ -64,6 +64,11 @@ async def project_named(name: str) -> UUID:
     return project.id
 
 
+async def list_projects() -> list[Project]:
+    """All projects by name; for the command line."""
+    return await Project.all().order_by("name")
+
+
 async def create_token(
     project_id: UUID, name: str, scopes: Sequence[TokenScope], *, expires_at: datetime | None = None
 ) -> str:
