@@ -28,6 +28,9 @@ from app.errors import StartupError
 
 MODELS = ["projects", "jobs", "contents", "images", "sharing", "disks", "ecs"]
 
+ANNOTATED: dict[str, fields.Field[Any]] = {"shared_at": fields.DatetimeField()}
+"""Columns that a query works out itself, so that a list can be ordered by them; they come behind the table's own."""
+
 Decode = Callable[[Any], object]
 Within = tuple[str, Sequence[str]]
 """A foreign key or the id, and the ids that it may be. Statements have them as one parameter, so that their text stays the same."""
@@ -167,11 +170,13 @@ async def fetch(
     if within and limit:
         sql = statement.first_of_each(query, columns, order, key=within[0], limit=limit)
     else:
-        sql = statement.text((query.limit(limit) if limit else query).only(*columns))
+        own = [name for name in columns if name not in ANNOTATED]
+        sql = statement.text((query.limit(limit) if limit else query).only(*own))
     rows = await statement.run(sql)
     values: list[Sequence[Any]] = list(zip(*rows, strict=True))
     for index, name in enumerate(columns if rows else ()):
-        if decode := _decoder(query.model._meta.fields_map[name], statement.dialect):
+        kind = ANNOTATED.get(name) or query.model._meta.fields_map[name]
+        if decode := _decoder(kind, statement.dialect):
             values[index] = [None if value is None else decode(value) for value in values[index]]
     return zip(*values, strict=True)
 

@@ -11,15 +11,13 @@ from operator import attrgetter, or_
 from typing import Any, Generic, TypeVar
 
 import orjson
-from tortoise import fields
 from tortoise.expressions import Q
 from tortoise.models import Model
 
+from app import db
 from app.errors import InvalidCursor, InvalidInput
 
 DEFAULT_ROWS, MAX_ROWS = 25, 100
-ANNOTATED = {"shared_at": fields.DatetimeField()}
-"""Columns that a query works out itself, so that a list can be ordered by them."""
 
 T = TypeVar("T")
 
@@ -84,7 +82,7 @@ class Keyset:
         """
         try:
             seal, *texts = orjson.loads(urlsafe_b64decode(cursor))
-            kinds = [ANNOTATED.get(name) or self.model._meta.fields_map[name] for name in self.columns]
+            kinds = [db.ANNOTATED.get(name) or self.model._meta.fields_map[name] for name in self.columns]
             values = [kind.to_python_value(text) for kind, text in zip(kinds, texts, strict=True)]
         except Exception as error:  # whatever a made-up cursor can break
             raise InvalidCursor("This is not a cursor of this list.") from error

@@ -106,7 +106,8 @@ class Noun(Generic[R]):
                 names.update(self.relations[part.name].needs)
             else:
                 names.update(self.computed.get(part.name, (part.name,)))
-        return tuple(name for name in self.model._meta.fields_db_projection if name in names)
+        own = tuple(name for name in self.model._meta.fields_db_projection if name in names)
+        return own + tuple(name for name in db.ANNOTATED if name in names)
 
 
 async def find(caller: Caller, noun: Noun[R], ids: Iterable[str], wanted: Wanted) -> dict[str, R]:

@@ -96,10 +96,13 @@ async def find_flavors(caller: Caller, ids: Iterable[str], wanted: Wanted) -> di
     return await find(caller, FLAVORS, ids, wanted)
 
 
-async def flavor_id(name: str) -> UUID:
-    """The id of the flavor with this name; one that nothing has, if there is none."""
-    found = await Flavor.filter(name=name).values_list("id", flat=True)
-    return UUID(str(found[0])) if found else UUID(int=0)
+async def flavor_id(named: str) -> UUID:
+    """The id of the flavor with this id or name; one that nothing has, if there is none."""
+    try:
+        return UUID(named)
+    except ValueError:
+        found = await Flavor.filter(name=named).values_list("id", flat=True)
+        return UUID(str(found[0])) if found else UUID(int=0)
 
 
 def launchability(caller: Caller, image: ImageRow, flavor: FlavorRow, share: ShareStatus | None) -> Launchability:
@@ -109,16 +112,22 @@ def launchability(caller: Caller, image: ImageRow, flavor: FlavorRow, share: Sha
     return Launchability([*own, *rules.against_flavor(image, flavor, host.current())], rules.notices(flavor))
 
 
+async def _flavor_by(caller: Caller, named: str) -> FlavorRow | None:
+    """A flavor by its id or name."""
+    id_ = str(await flavor_id(named))
+    return (await find_flavors(caller, [id_], FOR_RULES)).get(id_)
+
+
 class OnFlavor:
     """image.launchability(flavorId): one flavor, then pure rules for each image."""
 
     needs = (*RULE_COLUMNS, *rules.IMAGE_COLUMNS)
 
     async def load(self, caller: Caller, rows: Sequence[Any], part: Wanted) -> Iterable[object]:
-        named = part.args["flavor_id"]
-        flavor = (await find_flavors(caller, [named], FOR_RULES)).get(named)
-        if flavor is None:
-            raise NotFound("There is no such flavor.", field=("flavor_id",), otc="Ecs.0029")
+        flavor = await _flavor_by(caller, part.args["flavor_id"])
+        if flavor is None:  # a reason, since an error would take the whole list
+            unknown = NotFound("There is no such flavor.", field=("flavor_id",), otc="Ecs.0029")
+            return [Launchability([unknown]) for _ in rows]
         shares = await policy.own_shares(caller, rows)
         return [launchability(caller, row, flavor, shares.get(row.id)) for row in rows]
 
@@ -132,7 +141,7 @@ class OfImage:
         try:
             image = await images.get_image(caller, part.args["image_id"], IMAGE_FOR_RULES)
         except NotFound as error:
-            raise error.at("image_id") from None
+            return [Launchability([error.at("image_id")]) for _ in rows]
         share = (await policy.own_shares(caller, [image])).get(image.id)
         return [launchability(caller, image, row, share) for row in rows]
 
@@ -141,7 +150,7 @@ async def launchable_on(caller: Caller, where: ImageFilter) -> Q:
     """The filter launchableOnFlavorId: the rules of app.ecs.rules as conditions; a test holds the two together."""
     if where.launchable_on_flavor_id is None:
         return Q()
-    flavor = (await find_flavors(caller, [where.launchable_on_flavor_id], FOR_RULES)).get(where.launchable_on_flavor_id)
+    flavor = await _flavor_by(caller, where.launchable_on_flavor_id)
     engine = host.current().capabilities
     if (
         flavor is None

@@ -126,6 +126,9 @@ async def launch_ecs(caller: Caller, request: LaunchRequest, *, idempotency_key:
     Raises: what the checks of domain rules 2.14 refuse with, in their order; QuotaExceeded; of the key: as app.projects.idempotency.
     """
     policy.require(caller, TokenScope.ECS)
+    asked = ("launchEcs", repr(request))
+    if (known := await idempotency.recall(caller, idempotency_key, asked)) is not None:
+        return Launched([], None, []) if dry_run else _launched(known, [])
     plan = await _plan(caller, request)
     warnings = rules.notices(plan.flavor)
     if dry_run:
@@ -137,7 +140,10 @@ async def launch_ecs(caller: Caller, request: LaunchRequest, *, idempotency_key:
         ids, job_id = await _insert(caller, plan, password_hash)
         return {"ecs_ids": [str(id_) for id_ in ids], "job_id": str(job_id)}
 
-    answer: Any = await idempotency.once(caller, idempotency_key, ("launchEcs", repr(request)), work)
+    return _launched(await idempotency.once(caller, idempotency_key, asked, work), warnings)
+
+
+def _launched(answer: Mapping[str, Any], warnings: Sequence[Notice]) -> Launched:
     return Launched(answer["ecs_ids"], answer["job_id"], warnings)
 
 
@@ -204,16 +210,11 @@ def _check_words(request: LaunchRequest, image: ImageRow) -> None:
 
 def _disks(request: LaunchRequest, image: ImageRow, kept: Sequence[ImageDisk]) -> Iterator[_DiskPlan]:
     """The image's disks, larger where that is asked for, then the empty ones."""
-    overrides = {override.image_disk_id: override for override in request.disk_overrides}
-    for override in request.disk_overrides:
-        if override.image_disk_id not in {disk.id for disk in kept}:
-            place = str(list(request.disk_overrides).index(override))
-            where = ("input", "disk_overrides", place, "image_disk_id")
-            raise NotFound("There is no such disk in this image.", field=where, otc="Ecs.0046")
+    overrides = _overrides(request, kept)
     for disk in kept:
         override = overrides.get(disk.id, DiskOverride(disk.id))
         kind = override.type or rules.DEFAULT_TYPE
-        size = _at_least(disk, override)
+        size = override.size_gib or disk.size_gib
         if disk.is_system:
             asked = request.system_disk_gib if request.system_disk_gib is not None else override.size_gib
             size = rules.system_disk_gib(image, content_gib=disk.size_gib, asked=asked)
@@ -238,15 +239,26 @@ def _disks(request: LaunchRequest, image: ImageRow, kept: Sequence[ImageDisk]) -
         )
 
 
-def _at_least(disk: ImageDisk, override: DiskOverride) -> int:
-    size = override.size_gib or disk.size_gib
-    if size < disk.size_gib:
-        message = f"This disk has {disk.size_gib} GiB, and can only be made larger."
-        raise Refused(ErrorCode.DISK_TOO_SMALL, message, field=("input", "disk_overrides"), otc="Ecs.0046")
-    if size > rules.MAX_DATA_DISK_GIB:
-        message = f"A disk has at most {rules.MAX_DATA_DISK_GIB} GiB."
-        raise Refused(ErrorCode.DISK_TOO_LARGE, message, field=("input", "disk_overrides"), otc="Ecs.0046")
-    return size
+def _overrides(request: LaunchRequest, kept: Sequence[ImageDisk]) -> dict[UUID, DiskOverride]:
+    """The overrides, each of another disk of the image and only larger."""
+    disks, found = {disk.id: disk for disk in kept}, dict[UUID, DiskOverride]()
+    for index, override in enumerate(request.disk_overrides):
+        where = ("input", "disk_overrides", str(index))
+        disk = disks.get(override.image_disk_id)
+        if disk is None:
+            message = "There is no such disk in this image."
+            raise NotFound(message, field=(*where, "image_disk_id"), otc="Ecs.0046")
+        if disk.id in found:
+            raise InvalidInput("This disk is there twice.", field=(*where, "image_disk_id"), otc="Ecs.0007")
+        size = disk.size_gib if override.size_gib is None else override.size_gib
+        if size < disk.size_gib:
+            message = f"This disk has {disk.size_gib} GiB, and can only be made larger."
+            raise Refused(ErrorCode.DISK_TOO_SMALL, message, field=(*where, "size_gib"), otc="Ecs.0046")
+        if size > rules.MAX_DATA_DISK_GIB:
+            message = f"A disk has at most {rules.MAX_DATA_DISK_GIB} GiB."
+            raise Refused(ErrorCode.DISK_TOO_LARGE, message, field=(*where, "size_gib"), otc="Ecs.0046")
+        found[disk.id] = override
+    return found
 
 
 async def _key(caller: Caller, name: str | None) -> KeyPair | None:

@@ -19,6 +19,7 @@ from app.images.reads import ImageRow
 MAX_SYSTEM_DISK_GIB = 1024
 MIN_DATA_DISK_GIB, MAX_DATA_DISK_GIB = 10, 32768
 MAX_DATA_DISKS = 59
+MAX_DISK_NAME = 255
 MAX_RAM_32_BIT_MIB = 4096
 LEAST_RAM_MIB = {OsType.WINDOWS: 1024, OsType.LINUX: 512, OsType.OTHER: 0}
 DEFAULT_TYPE = DiskType.SAS
@@ -118,9 +119,9 @@ def system_disk_gib(image: ImageRow, *, content_gib: int, asked: int | None) -> 
 
 
 def check_data_disks(disks: Sequence[DataDisk], *, restored: int, flavor: FlavorRow, engine: Capabilities) -> None:
-    """Number and sizes; `restored` more come from a full-ECS image.
+    """Number, names and sizes; `restored` more come from a full-ECS image.
 
-    Raises: Refused: TOO_MANY_DISKS (Ecs.0042), DISK_TOO_SMALL, DISK_TOO_LARGE.
+    Raises: Refused: TOO_MANY_DISKS (Ecs.0042), DISK_TOO_SMALL, DISK_TOO_LARGE. InvalidInput: a name.
     """
     most = min(flavor.max_data_disks, engine.max_data_disks, MAX_DATA_DISKS)
     if len(disks) + restored > most:
@@ -128,6 +129,9 @@ def check_data_disks(disks: Sequence[DataDisk], *, restored: int, flavor: Flavor
         raise Refused(ErrorCode.TOO_MANY_DISKS, message, field=("input", "data_disks"), otc="Ecs.0042")
     for index, disk in enumerate(disks):
         where = ("input", "data_disks", str(index), "size_gib")
+        if disk.name is not None and not (1 <= len(disk.name) <= MAX_DISK_NAME and disk.name.isprintable()):
+            message = f"A disk's name has 1 to {MAX_DISK_NAME} printable characters."
+            raise InvalidInput(message, field=(*where[:-1], "name"), otc="Ecs.0007")
         if disk.size_gib < MIN_DATA_DISK_GIB:
             message = f"A data disk has at least {MIN_DATA_DISK_GIB} GiB."
             raise Refused(ErrorCode.DISK_TOO_SMALL, message, field=where, otc="Ecs.0007")
@@ -197,12 +201,14 @@ def check_ports(ports: Sequence[int]) -> None:
 
 
 def check_user_data(user_data: str | None, image: ImageRow) -> None:
-    """Raises: InvalidInput: longer than 32 KiB. Refused: USER_DATA_UNSUPPORTED."""
+    """Raises: InvalidInput: longer than 32 KiB, or with a NUL. Refused: USER_DATA_UNSUPPORTED."""
     if user_data is None:
         return
     where = ("input", "user_data")
     if len(user_data.encode()) > MAX_USER_DATA_BYTES:
         raise InvalidInput(f"User data has at most {MAX_USER_DATA_BYTES} bytes.", field=where, otc="Ecs.0007")
+    if "\0" in user_data:  # PostgreSQL has no text with it
+        raise InvalidInput("User data is text, without NUL characters.", field=where, otc="Ecs.0007")
     if not image.supports_user_data:
         message = "The image does not read user data."
         raise Refused(ErrorCode.USER_DATA_UNSUPPORTED, message, field=where, otc="Ecs.0007")

@@ -32,14 +32,10 @@ async def once(caller: Caller, key: str | None, request: object, work: Callable[
     if key is None:
         async with db.transaction():
             return await work()
-    if not 1 <= len(key) <= MAX_KEY:
-        raise InvalidInput(f"An idempotency key has 1 to {MAX_KEY} characters.", field=("input", "idempotency_key"))
-    digest = sha256(
-        orjson.dumps(request, default=str, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
-    ).hexdigest()
-    await IdempotencyKey.filter(created_at__lt=db.now() - KEPT).delete()
-    if (known := await _known(caller, key, digest)) is not None:
+    if (known := await recall(caller, key, request)) is not None:
         return known
+    digest = _digest(request)
+    await IdempotencyKey.filter(created_at__lt=db.now() - KEPT).delete()
     try:
         async with db.transaction():
             row = await IdempotencyKey.create(project_id=caller.project, key=key, request_sha256=digest, answer={})
@@ -52,9 +48,26 @@ async def once(caller: Caller, key: str | None, request: object, work: Callable[
         raise
 
 
+async def recall(caller: Caller, key: str | None, request: object) -> Answer | None:
+    """The answer that a key was given before, if it was; a retry is answered before anything is checked anew.
+
+    Raises: as once.
+    """
+    if key is None:
+        return None
+    if not 1 <= len(key) <= MAX_KEY:
+        raise InvalidInput(f"An idempotency key has 1 to {MAX_KEY} characters.", field=("input", "idempotency_key"))
+    return await _known(caller, key, _digest(request))
+
+
+def _digest(request: object) -> str:
+    options = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+    return sha256(orjson.dumps(request, default=str, option=options)).hexdigest()
+
+
 async def _known(caller: Caller, key: str, digest: str) -> Answer | None:
     row = await IdempotencyKey.get_or_none(project_id=caller.project, key=key)
-    if row is None:
+    if row is None or row.created_at < db.now() - KEPT:
         return None
     if row.request_sha256 != digest:
         message = "This key was given with another request; use a new one for each."

@@ -49,7 +49,7 @@ async def share_images(
     Raises: Forbidden: the token has not scope SHARING. Of the key: as app.projects.idempotency.
     """
     policy.require(caller, TokenScope.SHARING)
-    request = ("shareImages", sorted(map(str, image_ids)), sorted(map(str, project_ids)))
+    request = ("shareImages", list(map(str, image_ids)), list(map(str, project_ids)))
     if idempotency_key is None or dry_run:
         return await _pairs(caller, image_ids, project_ids, _Offer(caller, dry_run))
     answer: list[ShareResult] = []

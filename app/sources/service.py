@@ -58,6 +58,9 @@ async def create_image(caller: Caller, request: CreateImage, *, idempotency_key:
     DISK_TOO_LARGE; of the key: as app.projects.idempotency.
     """
     policy.require(caller, TokenScope.IMAGES)
+    asked = ("createImage", repr(request))
+    if (known := await idempotency.recall(caller, idempotency_key, asked)) is not None:
+        return Created(None, None, []) if dry_run else Created(str(known["image_id"]), str(known["job_id"]), [])
     field, make = SOURCES[type(request.source)]
     source: Source = make(request.source)
     try:
@@ -75,7 +78,7 @@ async def create_image(caller: Caller, request: CreateImage, *, idempotency_key:
         image_id, job_id = await _insert(caller, request, source, {**plan.columns, **columns}, tags)
         return {"image_id": str(image_id), "job_id": str(job_id)}
 
-    answer: Any = await idempotency.once(caller, idempotency_key, ("createImage", repr(request)), work)
+    answer: Any = await idempotency.once(caller, idempotency_key, asked, work)
     return Created(answer["image_id"], answer["job_id"], plan.warnings)
 
 
