@@ -19,6 +19,7 @@ from app.errors import StartupError
 from app.settings import Settings
 from app.worker import introduce, make_engine, working
 from schema import make_schema
+from schema.limits import Limits
 from schema.playground import CONTENT_SECURITY_POLICY, INDEX, routes
 from schema.view import Doorway, Page, View
 
@@ -35,7 +36,7 @@ def create_app(settings: Settings, *, work: bool = True) -> Starlette:
 
     page = Page(html=INDEX, content_security_policy=CONTENT_SECURITY_POLICY)
     doorway = Doorway(allowed_origins=settings.allowed_origins)
-    graphql = View(make_schema(), authenticate=authenticate, page=page, doorway=doorway)
+    graphql = View(make_schema(Limits(time_s=settings.operation_timeout_s)), authenticate=authenticate, page=page, doorway=doorway)
     cors = Middleware(
         CORSMiddleware,
         allow_origins=settings.allowed_origins,

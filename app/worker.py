@@ -56,6 +56,7 @@ def make_engine(settings: Settings) -> QemuEngine:
             reserve_memory_mib=settings.reserve_memory_mib,
             reserve_disk_bytes=settings.reserve_disk_mib << 20,
             expose_host=settings.machine_host,
+            restrict_network=settings.restrict_network,
         )
     )
 
