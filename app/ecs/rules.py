@@ -201,14 +201,12 @@ def check_ports(ports: Sequence[int]) -> None:
 
 
 def check_user_data(user_data: str | None, image: ImageRow) -> None:
-    """Raises: InvalidInput: longer than 32 KiB, or with a NUL. Refused: USER_DATA_UNSUPPORTED."""
+    """Raises: InvalidInput: longer than 32 KiB. Refused: USER_DATA_UNSUPPORTED."""
     if user_data is None:
         return
     where = ("input", "user_data")
     if len(user_data.encode()) > MAX_USER_DATA_BYTES:
         raise InvalidInput(f"User data has at most {MAX_USER_DATA_BYTES} bytes.", field=where, otc="Ecs.0007")
-    if "\0" in user_data:  # PostgreSQL has no text with it
-        raise InvalidInput("User data is text, without NUL characters.", field=where, otc="Ecs.0007")
     if not image.supports_user_data:
         message = "The image does not read user data."
         raise Refused(ErrorCode.USER_DATA_UNSUPPORTED, message, field=where, otc="Ecs.0007")
