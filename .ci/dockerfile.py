@@ -91,8 +91,12 @@ def run(stage: Stage, value: str) -> None:
             assert shutil.which(tool), f"{tool} is not installed"
         print("    (the machine has these packages)", flush=True)
         return
-    python = f"{Path(sys.base_prefix) / 'bin'}:{os.environ['PATH']}"
-    subprocess.run(["bash", "-euc", value], cwd=stage.inside("."), check=True, env={**os.environ, "PATH": python})
+    base = stage.root / "base"
+    base.mkdir(exist_ok=True)
+    if not (base / "python").exists():  # Debian's, which every user may run, stands for the base image's
+        (base / "python").symlink_to(shutil.which("python3", path="/usr/bin") or sys.executable)
+    environment = {**os.environ, "PATH": f"{base}:{os.environ['PATH']}"}
+    subprocess.run(["bash", "-euc", value], cwd=stage.inside("."), check=True, env=environment)
 
 
 def remember(stage: Stage, kind: str, value: str) -> None:
