@@ -6,6 +6,7 @@ import asyncio
 import re
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -43,6 +44,56 @@ Port = Annotated[int | None, typer.Option(min=0, max=65535, help="Port; 0: any f
 
 
 @cli.command()
+def demo(
+    *,
+    data: Data = None,
+    host: Host = None,
+    port: Port = None,
+    written: Annotated[
+        int, typer.Option(metavar="MIB", min=1, max=1000, help="How much alice's machine writes to its disk.")
+    ] = 128,
+    exit: Annotated[bool, typer.Option("--exit", help="Then remove the demo's machines and stop.")] = False,
+) -> None:
+    """Start the service on SQLite, walk through its main job as a client, and keep serving.
+
+    Exit status 0 only if every step held. A second run works on what is there.
+    """
+    # The projects and machines of a demo are not for a database that others use.
+    settings = load_settings(data_dir=data, host=host, port=port).model_copy(update={"database_url": None})
+    if not run(settings, lambda: _demo(settings, written_mib=written, leave=exit), level="warning"):
+        raise typer.Exit(1)
+
+
+async def _demo(settings: Settings, *, written_mib: int, leave: bool) -> bool:
+    from app import serving
+    from app.demo import access, walk
+    from app.demo.screen import Screen, StepFailed
+
+    serving.stop_on_sigterm()
+    screen = Screen()
+    with serving.listen(settings.host, settings.port) as listener:
+        here = f"{serving.address_of(listener)}/graphql"
+        url = f"{settings.public_url}/graphql" if settings.public_url else here
+        try:
+            async with AsyncExitStack() as stack:
+                with screen.step("the service starts", expected=(StartupError,)) as step:
+                    await stack.enter_async_context(serving.serving(settings, listener))
+                    step.detail = url
+                with screen.step("projects, tokens and public images are there") as step:
+                    given = await access.provide(settings.data_dir, url)
+                    step.detail = ", ".join(given.projects)
+                if leave:
+                    stack.push_async_callback(walk.remove_machines, screen, here, given.tokens)
+                await walk.walk(screen, here, given.tokens, written_mib=written_mib)
+                if not leave:
+                    walk.invite(screen, url, given.tokens, settings.data_dir / access.FILE)
+                    await serving.until_stopped()
+        except StepFailed:
+            return False
+    return True
+
+
+@cli.command()
 def serve(
     *,
     data: Data = None,
@@ -71,11 +122,9 @@ async def _serve(settings: Settings, *, demo: bool, work: bool) -> None:
     with listener:
         async with serving.serving(settings, listener, work=work):
             if demo:
-                from app.demo import access, catalogue
+                from app.demo import access
 
-                given = await access.prepare(settings.data_dir)
-                await catalogue.install_public_images(settings.data_dir)
-                access.write(settings.data_dir, f"{url}/graphql", given)
+                await access.provide(settings.data_dir, f"{url}/graphql")
             say(f"Serving at {url}/graphql; Ctrl-C ends it, machines run on.")
             await serving.until_stopped()
 

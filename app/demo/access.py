@@ -15,7 +15,7 @@ from tempfile import NamedTemporaryFile
 from uuid import UUID
 
 from app import db
-from app.demo.catalogue import SYSTEM, ensure_project
+from app.demo.catalogue import SYSTEM, ensure_project, install_public_images
 from app.enums import TokenScope
 from app.projects import service as projects
 from app.projects.models import ApiToken
@@ -39,8 +39,16 @@ class Access:
         return f"Access(projects={self.projects})"
 
 
-async def prepare(data_dir: Path) -> Access:
-    """See that the projects and their tokens are there; the file of an earlier run goes, as its address is no longer true."""
+async def provide(data_dir: Path, url: str) -> Access:
+    """See that projects, tokens and public images are there, and tell so in the file. The service has to answer, and to run jobs."""
+    access = await _prepare(data_dir)
+    await install_public_images(data_dir)
+    _write(data_dir, url, access)
+    return access
+
+
+async def _prepare(data_dir: Path) -> Access:
+    """The file of an earlier run goes, as its address is no longer true."""
     path = data_dir / FILE
     known = _read(path)
     tokens: dict[str, str] = {}
@@ -65,14 +73,14 @@ async def _token(project_id: UUID, known: str, scopes: tuple[TokenScope, ...]) -
     return await projects.create_token(project_id, TOKEN_NAME, scopes)
 
 
-def write(data_dir: Path, url: str, access: Access) -> Path:
-    """Tell where the service answers, and by which tokens; the file is never readable by others, and never half written."""
+def _write(data_dir: Path, url: str, access: Access) -> None:
+    """The file is never readable by others, and never half written."""
     path = data_dir / FILE
     content = {"url": url, "tokens": access.tokens, "projects": access.projects}
     with NamedTemporaryFile("w", dir=data_dir, prefix=f".{FILE}.", delete=False) as file:  # its mode is 0600
         json.dump(content, file, indent=2)
         file.write("\n")
-    return Path(file.name).replace(path)
+    Path(file.name).replace(path)
 
 
 def _read(path: Path) -> dict[str, str]:
