@@ -20,6 +20,7 @@ MAX_VALUES = 100
 MAX_TAG_KEYS = 10
 """Keys, and values of a key, in one set of a tag filter (IMS, querying images by tag)."""
 MAX_WORDS = 10
+EVERYWHERE = Q()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,12 +63,12 @@ class TagFilter:
     untagged: bool | None = None
 
 
-def text(column: str, where: StringFilter | None) -> Q:
+def text(model: type[Model], column: str, where: StringFilter | None) -> Q:
     """All that is given must hold."""
     if where is None:
         return Q()
-    condition = one_of(column, where.in_)
-    for lookup, value in (("", where.eq), ("__icontains", where.contains), ("__istartswith", where.starts_with)):
+    condition = one_of(column, where.in_, model) & one_of(column, None if where.eq is None else [where.eq], model)
+    for lookup, value in (("__icontains", where.contains), ("__istartswith", where.starts_with)):
         if value is not None:
             condition &= Q(**{column + lookup: value})
     return condition
@@ -81,8 +82,8 @@ def within(column: str, where: RangeFilter[V] | None) -> Q:
     return Q(**{column + lookup: value for lookup, value in bounds.items() if value is not None})
 
 
-def one_of(column: str, values: Sequence[object] | None) -> Q:
-    """One of the values, if there is a list; an empty one matches nothing.
+def one_of(column: str, values: Sequence[object] | None, texts_of: type[Model] | None = None) -> Q:
+    """One of the values, if there is a list; an empty one matches nothing. `texts_of` is whose column it is, where clients write texts.
 
     Raises: InvalidInput: too many.
     """
@@ -92,30 +93,36 @@ def one_of(column: str, values: Sequence[object] | None) -> Q:
         raise InvalidInput(
             f"A filter takes at most {MAX_VALUES} values; this one has {len(values)}.", field=("filter",)
         )
-    condition: dict[str, Any] = {f"{column}__in": list(values)}
+    condition: dict[str, Any] = {f"{column}__in": storable(texts_of, column, values) if texts_of else list(values)}
     return Q(**condition)
 
 
-def words(search: str | None, columns: Sequence[str], tags: type[Model], key: str) -> Q:
-    """Each word must be in one of the columns, or in a tag.
+def storable(model: type[Model], column: str, texts: Sequence[Any]) -> list[Any]:
+    """Those of the texts that the column could hold: the ORM refuses to look for a longer one, which is simply not there."""
+    longest = model._meta.fields_map[column].max_length  # type: ignore[attr-defined]
+    return [text for text in texts if len(text) <= longest]
+
+
+def words(search: str | None, columns: Sequence[str], tags: type[Model], key: str, shown: Q = EVERYWHERE) -> Q:
+    """Each word must be in one of the columns, or in a tag of a row whose tags are shown.
 
     Raises: InvalidInput: more than ten words.
     """
     found = (search or "").split()
     if len(found) > MAX_WORDS:
         raise InvalidInput(f"Search for at most {MAX_WORDS} words.", field=("filter", "search"))
-    return reduce(and_, (_word(word, columns, tags, key) for word in found), Q())
+    return reduce(and_, (_word(word, columns, tags, key, shown) for word in found), Q())
 
 
-def _word(word: str, columns: Sequence[str], tags: type[Model], key: str) -> Q:
+def _word(word: str, columns: Sequence[str], tags: type[Model], key: str, shown: Q) -> Q:
     tagged = tags.filter(Q(key__icontains=word) | Q(value__icontains=word), **_of_row(tags, key))
     return reduce(
-        or_, (Q(**{f"{column}__icontains": word}) for column in columns), Q(id__in=Subquery(tagged.values(key)))
+        or_, (Q(**{f"{column}__icontains": word}) for column in columns), Q(id__in=Subquery(tagged.values(key))) & shown
     )
 
 
-def tagged(where: TagFilter | None, tags: type[Model], key: str) -> Q:
-    """Rows whose tags are so; `tags` is the table of tags, `key` its foreign key.
+def tagged(where: TagFilter | None, tags: type[Model], key: str, shown: Q = EVERYWHERE) -> Q:
+    """Rows whose tags are so; `tags` is the table of tags, `key` its foreign key. Where they are not shown a row counts as untagged.
 
     Raises: InvalidInput: more than ten keys, or values of a key.
     """
@@ -127,7 +134,7 @@ def tagged(where: TagFilter | None, tags: type[Model], key: str) -> Q:
         raise InvalidInput(message, field=("filter", "tags"))
 
     def each(matches: Sequence[TagMatch]) -> list[Q]:
-        return [_match(match, tags, key) for match in matches]
+        return [_match(match, tags, key) & shown for match in matches]
 
     condition = Q()
     if where.all:
@@ -139,15 +146,15 @@ def tagged(where: TagFilter | None, tags: type[Model], key: str) -> Q:
     if where.not_any:
         condition &= ~reduce(or_, each(where.not_any))
     if where.untagged is not None:
-        some = Q(id__in=Subquery(tags.filter(**_of_row(tags, key)).values(key)))
+        some = Q(id__in=Subquery(tags.filter(**_of_row(tags, key)).values(key))) & shown
         condition &= ~some if where.untagged else some
     return condition
 
 
 def _match(match: TagMatch, tags: type[Model], key: str) -> Q:
-    query = tags.filter(key=match.key, **_of_row(tags, key))
+    query = tags.filter(key__in=storable(tags, "key", [match.key]), **_of_row(tags, key))
     if match.values:
-        query = query.filter(value__in=list(match.values))
+        query = query.filter(value__in=storable(tags, "value", match.values))
     return Q(id__in=Subquery(query.values(key)))
 
 

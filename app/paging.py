@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 import orjson
 from tortoise.expressions import Q
+from tortoise.fields import Field
 from tortoise.models import Model
 
 from app import db
@@ -83,7 +84,7 @@ class Keyset:
         try:
             seal, *texts = orjson.loads(urlsafe_b64decode(cursor))
             kinds = [db.ANNOTATED.get(name) or self.model._meta.fields_map[name] for name in self.columns]
-            values = [kind.to_python_value(text) for kind, text in zip(kinds, texts, strict=True)]
+            values = [_value(kind, text) for kind, text in zip(kinds, texts, strict=True)]
         except Exception as error:  # whatever a made-up cursor can break
             raise InvalidCursor("This is not a cursor of this list.") from error
         if seal != self.seal:
@@ -104,6 +105,20 @@ class Keyset:
             if backward
             else list(self.order)
         )
+
+
+def _value(kind: Field[Any], text: object) -> Any:
+    """One value of a cursor.
+
+    Raises: an exception of any kind: its column could not hold it.
+    """
+    value = kind.to_python_value(text)
+    kind.to_db_value(value, Model)
+    if value is None or "\0" in str(value):
+        raise ValueError
+    if "ge" in kind.constraints and not kind.constraints["ge"] <= value <= kind.constraints["le"]:
+        raise ValueError
+    return value
 
 
 @dataclass(slots=True)

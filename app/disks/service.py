@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tortoise.expressions import Q
 
 from app import filters, policy
+from app.disks.models import EvsDisk
 from app.disks.reads import EVS_DISKS, EvsDiskRow
 from app.enums import DiskStatus, DiskType
 from app.filters import StringFilter
@@ -41,7 +42,7 @@ async def list_evs_disks(caller: Caller, where: EvsDiskFilter, *, page: Page, wa
         "ecs_id": where.ecs_ids,
         "image_id": where.image_ids,
     }
-    condition = filters.text("name", where.name)
+    condition = filters.text(EvsDisk, "name", where.name)
     for column, values in lists.items():
         condition &= filters.one_of(column, values)
     if where.is_system is not None:

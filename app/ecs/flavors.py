@@ -73,7 +73,7 @@ async def list_flavors(caller: Caller, where: FlavorFilter, *, page: Page, wante
 
     Raises: InvalidInput, InvalidCursor. NotFound: no such image to be launched.
     """
-    condition = filters.one_of("name", where.names) & filters.one_of("architecture", where.architecture)
+    condition = filters.one_of("name", where.names, Flavor) & filters.one_of("architecture", where.architecture)
     condition &= filters.one_of("state", where.state)
     condition &= filters.within("vcpus", where.vcpus) & filters.within("ram_mib", where.ram_mib)
     if where.launchable_image_id is not None:
@@ -101,7 +101,7 @@ async def flavor_id(named: str) -> UUID:
     try:
         return UUID(named)
     except ValueError:
-        found = await Flavor.filter(name=named).values_list("id", flat=True)
+        found = await Flavor.filter(filters.one_of("name", [named], Flavor)).values_list("id", flat=True)
         return UUID(str(found[0])) if found else UUID(int=0)
 
 

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 from passlib.hash import sha512_crypt
 
-from app import events, policy
+from app import events, filters, policy
 from app.contents.models import Content
 from app.disks.models import EvsDisk
 from app.ecs import flavors, host, rules
@@ -264,7 +264,7 @@ def _overrides(request: LaunchRequest, kept: Sequence[ImageDisk]) -> dict[UUID, 
 async def _key(caller: Caller, name: str | None) -> KeyPair | None:
     if name is None:
         return None
-    key = await policy.visible_key_pairs(caller).get_or_none(name=name)
+    key = await policy.visible_key_pairs(caller).filter(filters.one_of("name", [name], KeyPair)).get_or_none()
     if key is None:
         message = "There is no such key pair in your project."
         raise Refused(ErrorCode.KEY_UNAVAILABLE, message, field=("input", "login", "key_pair_name"), otc="Ecs.0314")

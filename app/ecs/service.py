@@ -60,7 +60,7 @@ async def list_ecs(
     Raises: InvalidInput, InvalidCursor.
     """
     lists = {"id": where.ids, "status": where.status, "flavor_id": where.flavor_ids, "image_id": where.image_ids}
-    condition = filters.text("name", where.name) & filters.within("created_at", where.created_at)
+    condition = filters.text(EcsInstance, "name", where.name) & filters.within("created_at", where.created_at)
     for column, values in lists.items():
         condition &= filters.one_of(column, values)
     condition &= filters.words(where.search, ("name", "description"), EcsTag, "ecs_id")

@@ -57,23 +57,23 @@ async def query(caller: Caller, where: ImageFilter) -> QuerySet[Image]:
     Raises: InvalidInput: a list, a search or a set of tags is too long.
     """
     begin = policy.listed_images if where.share_status is None else policy.visible_images
-    condition = _columns(where) & _visibility(caller, where.visibility) & _lineage(caller, where)
+    condition = _columns(caller, where) & _visibility(caller, where.visibility) & _lineage(caller, where)
     for add in CONDITIONS:
         condition &= await add(caller, where)
     return begin(caller).filter(condition)
 
 
-def _columns(where: ImageFilter) -> Q:
+def _columns(caller: Caller, where: ImageFilter) -> Q:
     lists = {
         "id": where.ids,
         "kind": where.kind,
         "status": where.status,
         "os_type": where.os_type,
-        "os_platform": where.platform,
         "architecture": where.architecture,
         "project_id": where.owner_ids,
     }
-    condition = filters.text("name", where.name) & filters.text("os_version", where.os_version)
+    condition = filters.text(Image, "name", where.name) & filters.text(Image, "os_version", where.os_version)
+    condition &= filters.one_of("os_platform", where.platform, Image)
     for column, values in lists.items():
         condition &= filters.one_of(column, values)
     for column, bounds in (("min_disk_gib", where.min_disk_gib), ("min_ram_mib", where.min_ram_mib)):
@@ -83,8 +83,10 @@ def _columns(where: ImageFilter) -> Q:
     condition &= filters.within("created_at", where.created_at) & filters.within("updated_at", where.updated_at)
     if where.protected is not None:
         condition &= Q(protected=where.protected)
-    condition &= filters.words(where.search, ("name", "description"), ImageTag, "image_id")
-    return condition & filters.tagged(where.tags, ImageTag, "image_id")
+    # of all that is listed, only a share that is not accepted has tags which its viewer must not see
+    shown = Q() if where.share_status is None or caller.is_operator else policy.may_launch(caller)
+    condition &= filters.words(where.search, ("name", "description"), ImageTag, "image_id", shown)
+    return condition & filters.tagged(where.tags, ImageTag, "image_id", shown)
 
 
 def is_visibility(caller: Caller, visibility: ImageVisibility) -> Q:

@@ -8,7 +8,7 @@ from hashlib import sha256
 from secrets import token_hex, token_urlsafe
 from uuid import UUID, uuid4
 
-from app import db, policy
+from app import db, filters, policy
 from app.enums import TokenScope
 from app.errors import Conflict, InvalidInput, NotFound
 from app.policy import Caller
@@ -37,7 +37,9 @@ async def project_by(caller: Caller, *, id: str | None, name: str | None, wanted
     """
     policy.require(caller, TokenScope.SHARING)
     if name is not None:
-        id = next(map(str, await Project.filter(name=name).values_list("id", flat=True)), None)
+        id = next(
+            map(str, await Project.filter(filters.one_of("name", [name], Project)).values_list("id", flat=True)), None
+        )
     return (await find_projects(caller, [id], wanted)).get(id) if id else None
 
 
