@@ -30,9 +30,9 @@ BUILT_IN_MARKER = "READY"
 # probe.asm, assembled.
 PROBE = bytes.fromhex(
     "31c08ed88ec08ed0bc007cfc66bf001000000f22df6631c066b9000c0000f366ab66c70600100320000066c7060020033000"
-    "0066c7060030830000000f20e00c200f22e066b9800000c00f3280cc010f30fa0f20c0660d010000800f22c00f0116987cea"
-    "687c0800be7c7c000066baf803ac84c07403eeebf8f4ebfd52454144590a009090909090000000000000000000000000009a"
-    "20000f00887c0000"
+    "0066c7060030830000000f20e00c200f22e066b9800000c00f3280cc010f30fa0f20c0660d010000800f22c00f0116b07cea"
+    "687c08000f20c024fb0c020f22c00f20e0660d00060f22e0dbe30f57c00f58c0be987c000066baf803ac84c07403eeebf8f4"
+    "ebfd52454144590a0090000000000000000000000000009a20000f00a07c0000"
 )
 
 log = structlog.get_logger(__name__)
@@ -108,5 +108,5 @@ async def _says(process: asyncio.subprocess.Process, marker: bytes) -> bool:
 
 
 def boot_sector() -> bytes:
-    """A disk whose guest enters 64-bit mode and says READY."""
+    """A disk whose guest enters 64-bit mode, computes a little, and says READY."""
     return (PROBE.ljust(510, b"\0") + b"\x55\xaa").ljust(1 << 20, b"\0")

@@ -1,5 +1,6 @@
-; The accelerator's probe: a boot sector that enters 64-bit mode and says READY on the first serial port.
-; nasm -f bin probe.asm; its bytes are in accelerator.py. Paging and 64-bit mode are what operating systems use, and real mode is not.
+; The accelerator's probe: a boot sector that enters 64-bit mode, uses the FPU and SSE, and says READY on the first serial port.
+; nasm -f bin probe.asm; its bytes are in accelerator.py. There are hosts whose KVM runs a guest in real mode, slowly, and ends it in
+; "internal-error" at the first instruction of the FPU.
         bits 16
         org 0x7c00
         xor ax, ax
@@ -30,7 +31,17 @@
         lgdt [gdtr]
         jmp 8:wide
         bits 64
-wide:   mov esi, text
+wide:   mov rax, cr0
+        and al, ~4              ; no emulation of the FPU
+        or al, 2
+        mov cr0, rax
+        mov rax, cr4
+        or ax, 0x600            ; SSE
+        mov cr4, rax
+        fninit
+        xorps xmm0, xmm0
+        addps xmm0, xmm0
+        mov esi, text
         mov dx, 0x3f8
 .next:  lodsb
         test al, al

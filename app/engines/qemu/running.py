@@ -42,6 +42,8 @@ class Running:
         """Its power is being cut on purpose, so its end is nobody's news."""
         self.has_quit = False
         """It has agreed to end, so its disk files are closed in order."""
+        self.why_ended = ""
+        """Where the end of its process would not say."""
         self.waits_for_space = False
         self.supervisor: asyncio.Task[None] | None = None
 

@@ -16,7 +16,7 @@ class QemuSettings:
     accelerator: Literal["auto", "kvm", "tcg"] = "auto"
     """"auto" boots a probe under KVM and takes TCG when that fails; the others are taken at their word."""
     probe_disk: Path | None = None
-    """A raw disk whose guest says PROBE_MARKER on its console; without one, a built-in boot sector that reaches 64-bit mode."""
+    """A raw disk whose guest says PROBE_MARKER on its console; without one, a built-in boot sector."""
     probe_marker: str = "READY"
     max_starting: int = 4
     """Machines in their starting phase at once; the others wait their turn."""

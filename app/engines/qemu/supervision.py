@@ -97,7 +97,8 @@ class Supervision:
             del self.running[running.machine_id]
         if not running.is_ending:
             words = [str(running.process.exit.result()), self._store.conceal(last_words(running.folder))]
-            self.news.tell(running.machine_id, MachineEventKind.DIED, ": ".join(filter(None, words)))
+            detail = running.why_ended or ": ".join(filter(None, words))
+            self.news.tell(running.machine_id, MachineEventKind.DIED, detail)
 
     async def _react(self, running: Running, message: Message) -> None:
         data = message.get("data", {})
@@ -151,6 +152,7 @@ class Supervision:
         async with self.lock_of(running.machine_id):
             if not running.process.is_running:
                 return
+            running.why_ended = f"the guest cannot run under {running.accelerator}"
             running.is_ending = running.accelerator == "kvm" and self._accelerator.may_fall_back
             if running.is_ending:
                 await self._accelerator.remember("tcg")

@@ -55,6 +55,7 @@ class Tools:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env=ENVIRONMENT,
+            start_new_session=True,  # Ctrl-C is for us: we put the job back, and the tool ends when we say so
         )
         assert process.stdout is not None
         assert process.stderr is not None
