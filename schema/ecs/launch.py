@@ -7,7 +7,7 @@ from uuid import UUID
 import strawberry
 from strawberry import Info
 
-from app.ecs import launch
+from app.ecs import launch, planning
 from app.ecs import service as ecs
 from app.ecs.rules import DataDisk
 from app.enums import DiskType, TokenScope
@@ -57,9 +57,9 @@ class DiskOverrideInput:
     size_gib: int | None = strawberry.field(default=None, description="Only larger, up to 32768 GiB. Null: as it was.")
     type: DiskType | None = strawberry.field(default=None, description="Performance class. Null: SAS.")
 
-    def plain(self) -> launch.DiskOverride:
+    def plain(self) -> planning.DiskOverride:
         """The disk as the service has it."""
-        return launch.DiskOverride(uuid_of(self.image_disk_id, "ImageDisk"), self.size_gib, self.type)
+        return planning.DiskOverride(uuid_of(self.image_disk_id, "ImageDisk"), self.size_gib, self.type)
 
 
 @strawberry.input(description="What to launch.")
@@ -97,10 +97,10 @@ class LaunchEcsInput:
     )
     dry_run: bool = strawberry.field(default=False, description="Only say what would be refused.")
 
-    async def request(self, who: Caller) -> launch.LaunchRequest:
+    async def request(self, who: Caller) -> planning.LaunchRequest:
         """The request as the service has it."""
         disk, login = self.system_disk or SystemDiskInput(), self.login
-        return launch.LaunchRequest(
+        return planning.LaunchRequest(
             name=self.name,
             description=self.description,
             image_id=uuid_of(self.image_id, "Image"),
