@@ -1,0 +1,204 @@
+"""Rows by the hundred, for tests of reading: made in memory, written with one statement per table."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from random import Random
+from typing import Any
+from uuid import UUID, uuid4
+
+from tortoise.models import Model
+
+from app.contents.models import Content
+from app.disks.models import EvsDisk
+from app.ecs.models import EcsInstance, EcsTag, Flavor, KeyPair
+from app.enums import (
+    Architecture,
+    ContentState,
+    DiskStatus,
+    DiskType,
+    EcsStatus,
+    ErrorCode,
+    Firmware,
+    FlavorState,
+    ImageKind,
+    ImageSourceKind,
+    ImageStatus,
+    JobStatus,
+    JobType,
+    OsType,
+    QuotaResource,
+    ShareStatus,
+    TokenScope,
+)
+from app.images.models import Image, ImageDisk, ImageTag
+from app.jobs.models import Job, JobEcs
+from app.policy import Caller
+from app.projects.models import Project, Quota
+from app.sharing.models import ImageMember
+
+BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
+FAULT: dict[str, Any] = {"fault_code": ErrorCode.ENGINE_FAILED, "fault_message": "It broke.", "fault_at": BEGINNING}
+ORDER = (
+    Project, Quota, Flavor, KeyPair, Content, Image, ImageTag, ImageDisk, ImageMember, Job, EcsInstance, EcsTag, EvsDisk, JobEcs
+)  # fmt: skip
+
+
+def at(seconds: float) -> datetime:
+    """A time on the first day."""
+    return BEGINNING + timedelta(seconds=seconds)
+
+
+def caller_of(project_id: UUID | str, *more: TokenScope) -> Caller:
+    """Somebody who may do everything in a project, and more where it is said."""
+    scopes = frozenset(TokenScope) - {TokenScope.OPERATOR} | set(more)
+    return Caller(project_id=str(project_id), scopes=scopes, token_id=str(uuid4()), token_name="test")
+
+
+class Sheet:
+    """Rows that are to be written."""
+
+    def __init__(self, random: Random | None = None) -> None:
+        self.random = random or Random(uuid4().int)
+        self.rows: dict[type[Model], list[Model]] = defaultdict(list)
+        self.numbers = count(1)
+
+    def id(self) -> UUID:
+        return UUID(int=self.random.getrandbits(128), version=4)
+
+    def add(self, model: type[Model], **columns: Any) -> Any:
+        """A row; tables whose ids are numbers get theirs from the database."""
+        if model not in (Quota, ImageTag, EcsTag, JobEcs):
+            columns.setdefault("id", self.id())
+        row = model(**columns)
+        self.rows[model].append(row)
+        return row
+
+    async def write(self) -> None:
+        for model in ORDER:
+            if rows := self.rows.pop(model, []):
+                await model.bulk_create(rows, batch_size=400)
+
+    # ------------------------------------------------------------ nouns, with what a test has no opinion on
+
+    def project(self, name: str) -> UUID:
+        project: Project = self.add(Project, name=f"{name}-{self.id().hex[:8]}")
+        for resource in QuotaResource:
+            self.add(Quota, project_id=project.id, resource=resource, limit=10**9)
+        return project.id
+
+    def flavor(self, **columns: Any) -> Flavor:
+        values = {"vcpus": 1, "ram_mib": 2048, "architecture": Architecture.X86_64, "state": FlavorState.NORMAL}
+        flavor: Flavor = self.add(Flavor, name=f"f-{self.id().hex[:8]}", **values | columns)
+        return flavor
+
+    def image(self, project_id: UUID, *, tags: int = 1, disks: int = 1, fault: bool = False, **columns: Any) -> Image:
+        values: dict[str, Any] = {
+            "name": f"image-{next(self.numbers)}",
+            "kind": ImageKind.SYSTEM_DISK,
+            "status": ImageStatus.ACTIVE,
+            "source_kind": ImageSourceKind.INSTALLED,
+            "os_type": OsType.LINUX,
+            "architecture": Architecture.X86_64,
+            "firmware": Firmware.BIOS,
+            "created_at": at(next(self.numbers)),
+        }
+        image: Image = self.add(Image, project_id=project_id, **values | (FAULT if fault else {}) | columns)
+        for number in range(tags):
+            self.add(ImageTag, image_id=image.id, key=f"key{number}", value=f"value{number}")
+        for index in range(disks):
+            content = self.add(Content, engine="qemu", state=ContentState.SEALED)
+            self.add(
+                ImageDisk,
+                image_id=image.id,
+                content_id=content.id,
+                boot_index=index,
+                size_gib=10 + index,
+                is_system=index == 0,
+            )
+        return image
+
+    def share(self, image: Image, project_id: UUID, status: ShareStatus = ShareStatus.ACCEPTED, **columns: Any) -> None:
+        self.add(ImageMember, image_id=image.id, project_id=project_id, status=status, **columns)
+
+    def machine(
+        self,
+        project_id: UUID,
+        image: Image,
+        flavor: Flavor,
+        *,
+        tags: int = 1,
+        disks: int = 1,
+        fault: bool = False,
+        **columns: Any,
+    ) -> EcsInstance:
+        values: dict[str, Any] = {
+            "name": f"vm-{next(self.numbers)}",
+            "status": EcsStatus.ACTIVE,
+            "image_name": image.name,
+            "traits": {"os_type": OsType.LINUX, "min_ram_mib": 0, "max_ram_mib": None},
+            "hostname": "vm",
+            "firmware": Firmware.BIOS,
+            "expose_ports": [22],
+            "endpoints": [{"guest_port": 22, "host": "127.0.0.1", "port": 40022}],
+            "created_at": at(next(self.numbers)),
+        }
+        machine: EcsInstance = self.add(
+            EcsInstance,
+            project_id=project_id,
+            image_id=image.id,
+            flavor_id=flavor.id,
+            **values | (FAULT if fault else {}) | columns,
+        )
+        for number in range(tags):
+            self.add(EcsTag, ecs_id=machine.id, key=f"key{number}", value=f"value{number}")
+        self.disks(machine, image, 0, disks)
+        return machine
+
+    def disks(self, machine: EcsInstance, image: Image, first: int, end: int) -> None:
+        """Disks of a machine, by their places."""
+        for index in range(first, end):
+            self.add(
+                EvsDisk,
+                project_id=machine.project_id,
+                ecs_id=machine.id,
+                name=f"disk-{index}",
+                size_gib=10,
+                type=DiskType.SAS,
+                status=DiskStatus.IN_USE,
+                is_system=index == 0,
+                boot_index=index,
+                image_id=image.id,
+                image_name=image.name,
+                created_at=at(next(self.numbers)),
+            )
+
+    def job(
+        self,
+        project_id: UUID,
+        image: Image | None,
+        machines: Sequence[EcsInstance] = (),
+        *,
+        fault: bool = False,
+        **columns: Any,
+    ) -> Job:
+        values: dict[str, Any] = {
+            "type": JobType.CREATE_IMAGE,
+            "status": JobStatus.SUCCESS,
+            "input": {},
+            "run_at": BEGINNING,
+            "created_at": at(next(self.numbers)),
+        }
+        values |= (FAULT if fault else {}) | columns
+        job: Job = self.add(Job, project_id=project_id, image_id=image.id if image else None, **values)
+        for machine in machines:
+            self.add(JobEcs, job_id=job.id, ecs_id=machine.id)
+        return job
+
+    def key_pair(self, project_id: UUID, **columns: Any) -> KeyPair:
+        values = {"name": f"key-{next(self.numbers)}", "fingerprint": "SHA256:x", "public_key": "ssh-ed25519 x"}
+        key: KeyPair = self.add(KeyPair, project_id=project_id, **values | columns)
+        return key
