@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import getincrementaldecoder
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +28,11 @@ class ConsoleChunk:
     @classmethod
     def of(cls, start: int, data: bytes) -> ConsoleChunk:
         """Bytes that are no UTF-8, or no text for JSON, are shown as such; a NUL is none."""
-        return cls(data.decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}"), start, start + len(data))
+        return cls(_shown(data.decode(errors="replace")), start, start + len(data))
+
+
+def _shown(text: str) -> str:
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 class ConsoleLog:
@@ -64,8 +69,16 @@ async def follow_console(caller: Caller, ecs_id: str, from_offset: int | None) -
         raise InvalidInput("fromOffset is not negative.", field=("from_offset",))
     if ecs_id not in await find(caller, ECS, [ecs_id], Wanted()):
         raise NotFound("There is no such ECS.", otc="Ecs.0031")
+    decoder, end = getincrementaldecoder("utf-8")("replace"), -1
     async for start, data in host.current().consoles.follow(UUID(ecs_id), from_offset=from_offset):
-        yield ConsoleChunk.of(start, data)
+        if start != end + len(decoder.getstate()[0]):
+            decoder.reset()
+            end = start
+        # A character whose last bytes are still to come waits for them.
+        text, begin = decoder.decode(data), end
+        end = start + len(data) - len(decoder.getstate()[0])
+        if end > begin:
+            yield ConsoleChunk(_shown(text), begin, end)
 
 
 ECS.relations["console_log"] = ConsoleLog()

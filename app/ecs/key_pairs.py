@@ -76,12 +76,14 @@ async def create_key_pair(caller: Caller, name: str, public_key: str | None) -> 
 def checked_key(public_key: str) -> tuple[str, str]:
     """An OpenSSH public key on one line, and its fingerprint as ssh-keygen prints it.
 
-    Raises: InvalidInput: it is none, or longer than 1024 bytes.
+    Raises: InvalidInput: it is none, longer than 1024 bytes, or has a comment that cannot be printed.
     """
     where = ("input", "public_key")
     text = " ".join(public_key.split())
     if len(text.encode()) > MAX_KEY_BYTES:
         raise InvalidInput(f"A public key has at most {MAX_KEY_BYTES} bytes.", field=where, otc="Ecs.0314")
+    if not text.isprintable():
+        raise InvalidInput("A public key is one line of printable text.", field=where, otc="Ecs.0314")
     try:
         load_ssh_public_key(text.encode())
         blob = b64decode(text.split(" ")[1], validate=True)

@@ -1,0 +1,135 @@
+"""Jobs as their project sees them: read, listed, followed and cancelled."""
+
+import asyncio
+
+from tests.client import DEADLINE_S
+from tests.ecs.looking import each, unchanged, until
+
+ONE = """query($id: ID!) { job(id: $id) { id uuid type status progress phase cancellable fault { code } image { id } ecsInstances { id }
+  createdAt startedAt finishedAt } }"""
+LIST = """query($where: JobFilter, $first: Int, $after: String) { jobs(filter: $where, first: $first, after: $after) {
+  totalCount nodes { id type } pageInfo { hasNextPage endCursor } } }"""
+CANCEL = (
+    "mutation($id: ID!) { cancelJob(input: {jobId: $id}) { job { id status cancellable } userErrors { code field } } }"
+)
+UPDATED = "subscription($id: ID!) { jobUpdated(id: $id) { status progress } }"
+EVENTS = """subscription($after: String) { jobEvents(after: $after) {
+  cursor type jobId job { id type status } at } }"""
+
+
+async def test_job_tells_what_it_is_about_and_how_it_went(project):
+    alice, bob = await project("alice"), await project("bob")
+    begun = await alice.launch(count=2)
+    await alice.delete(begun["all"][1]["id"])
+
+    job = await alice.one(ONE, id=begun["jobId"])
+
+    assert (job["type"], job["status"], job["progress"]) == ("LAUNCH_ECS", "SUCCESS", 1.0)
+    assert (job["fault"], job["cancellable"]) == (None, False)
+    assert job["image"] == {"id": await alice.hello()}
+    assert job["ecsInstances"] == [{"id": begun["id"]}], "without the one that is deleted"
+    assert job["createdAt"] <= job["startedAt"] <= job["finishedAt"]
+    assert await alice.one(ONE, id=job["uuid"]) == job
+    assert await bob.one(ONE, id=job["id"]) is None
+
+
+async def test_jobs_are_filtered_and_paged_newest_first(project):
+    alice, bob = await project("alice"), await project("bob")
+    launched = await alice.launch()
+    image = await alice.make_image(launched["id"])
+    await alice.delete(launched["id"])
+
+    async def types(client=alice, **where):
+        return [job["type"] for job in (await client.one(LIST, where=where))["nodes"]]
+
+    first = await alice.one(LIST, first=2)
+    second = await alice.one(LIST, first=2, after=first["pageInfo"]["endCursor"])
+
+    assert [job["type"] for job in first["nodes"]] == ["DELETE_ECS", "CREATE_IMAGE"]
+    assert [job["type"] for job in second["nodes"]] == ["LAUNCH_ECS"]
+    assert (first["totalCount"], second["pageInfo"]["hasNextPage"]) == (3, False)
+    assert await types(type=["LAUNCH_ECS", "START_ECS"]) == ["LAUNCH_ECS"]
+    assert await types(status=["FAIL", "CANCELLED"]) == []
+    assert await types(imageIds=[image["id"]]) == ["CREATE_IMAGE"]
+    assert await types(ecsIds=[launched["id"]], type=["CREATE_IMAGE", "DELETE_ECS"]) == ["DELETE_ECS", "CREATE_IMAGE"]
+    assert await types(ids=[image["jobId"], launched["jobId"]]) == ["CREATE_IMAGE", "LAUNCH_ECS"]
+    assert await types(bob) == []
+    assert await types(bob, ids=[image["jobId"]]) == []
+
+
+async def test_job_is_followed_to_its_end(project):
+    alice = await project("alice")
+    begun = await alice.launch(wait=False)
+
+    async with asyncio.timeout(DEADLINE_S), alice.subscribe(UPDATED, id=begun["jobId"]) as values:
+        seen = [value["jobUpdated"] async for value in values]
+    async with asyncio.timeout(DEADLINE_S), alice.subscribe(UPDATED, id=begun["jobId"]) as values:
+        late = [value["jobUpdated"] async for value in values]
+
+    statuses, fractions = [job["status"] for job in seen], [job["progress"] for job in seen]
+    assert statuses[-1] == "SUCCESS"
+    assert set(statuses[:-1]) <= {"INIT", "RUNNING"}
+    assert fractions == sorted(fractions)
+    assert late == [{"status": "SUCCESS", "progress": 1.0}]
+
+
+async def test_job_events_go_on_behind_a_cursor(project):
+    alice, bob = await project("alice"), await project("bob")
+
+    async with asyncio.timeout(DEADLINE_S):
+        async with alice.subscribe(EVENTS) as values:
+            start = (await anext(values))["jobEvents"]
+            begun = await alice.launch(wait=False)
+            created = (await anext(values))["jobEvents"]
+        await alice.done(begun["jobId"])
+        await bob.launch()
+        missed = []
+        async with alice.subscribe(EVENTS, after=created["cursor"]) as values:
+            async for value in values:
+                missed.append(value["jobEvents"])
+                if missed[-1]["job"]["status"] == "SUCCESS":
+                    break
+        async with alice.subscribe(EVENTS, after="old.1") as values:
+            lost = (await anext(values))["jobEvents"]
+
+    assert (start["type"], start["jobId"], start["job"]) == ("RESYNC", None, None)
+    assert (created["type"], created["jobId"], created["job"]["type"]) == ("CREATED", begun["jobId"], "LAUNCH_ECS")
+    assert {(event["type"], event["jobId"]) for event in missed} == {("UPDATED", begun["jobId"])}
+    assert lost["type"] == "RESYNC"
+
+
+async def test_only_what_can_be_cancelled_is(project):
+    alice, bob = await project("alice"), await project("bob")
+    begun = await alice.launch()
+    (stop,) = (await each(alice, "stopEcs", begun["id"], force=True))["results"]
+    await alice.done(stop["job"]["id"])
+
+    async def refusal(client, job_id):
+        payload = await client.one(CANCEL, id=job_id)
+        assert payload["job"] is None
+        return payload["userErrors"]
+
+    async with unchanged(alice):
+        foreign = await refusal(bob, begun["jobId"])
+        unknown = await refusal(alice, begun["id"])
+        ended = await refusal(alice, begun["jobId"])
+        other_kind = await refusal(alice, stop["job"]["id"])
+
+    assert foreign == unknown == [{"code": "NOT_FOUND", "field": ["input", "jobId"]}]
+    assert ended == other_kind == [{"code": "INVALID_STATE", "field": ["input", "jobId"]}]
+
+
+async def test_cancelled_launch_leaves_machines_that_say_so(project):
+    alice = await project("alice")
+    begun = await alice.launch(wait=False, count=4)
+
+    asked = await alice.one(CANCEL, id=begun["jobId"])
+    job = await alice.wait(begun["jobId"])
+    machines = [await until(alice, machine["id"], "ERROR") for machine in begun["all"]]
+    viewer = await alice.one("{ viewer { quotas { resource used } } }")
+
+    assert asked["userErrors"] == []
+    assert (asked["job"]["cancellable"], job["status"], job["fault"]["code"]) == (False, "CANCELLED", "CANCELLED")
+    assert {machine["fault"]["code"] for machine in machines} == {"CANCELLED"}
+    assert [disk for machine in machines for disk in machine["disks"]] == []
+    assert {quota["used"] for quota in viewer["quotas"]} == {0}
