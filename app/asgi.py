@@ -36,7 +36,9 @@ def create_app(settings: Settings, *, work: bool = True) -> Starlette:
 
     page = Page(html=INDEX, content_security_policy=CONTENT_SECURITY_POLICY)
     doorway = Doorway(allowed_origins=settings.allowed_origins)
-    graphql = View(make_schema(Limits(time_s=settings.operation_timeout_s)), authenticate=authenticate, page=page, doorway=doorway)
+    graphql = View(
+        make_schema(Limits(time_s=settings.operation_timeout_s)), authenticate=authenticate, page=page, doorway=doorway
+    )
     cors = Middleware(
         CORSMiddleware,
         allow_origins=settings.allowed_origins,

@@ -26,7 +26,7 @@ from tortoise.transactions import in_transaction
 
 from app.errors import StartupError
 
-MODELS = ["projects", "jobs", "contents", "images", "sharing", "disks", "ecs"]
+MODELS = ["projects", "jobs", "contents", "images", "sharing", "disks", "ecs", "backups", "uploads", "exports"]
 
 ANNOTATED: dict[str, fields.Field[Any]] = {"shared_at": fields.DatetimeField()}
 """Columns that a query works out itself, so that a list can be ordered by them; they come behind the table's own."""

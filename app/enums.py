@@ -91,6 +91,49 @@ class ImageSourceKind(StrEnum):
     INSTALLED = "INSTALLED"
 
 
+class DiskFormat(StrEnum):
+    """Formats of disk files."""
+
+    QCOW2 = "QCOW2"
+    RAW = "RAW"
+    VMDK = "VMDK"
+    VHD = "VHD"
+    VHDX = "VHDX"
+    VDI = "VDI"
+    QED = "QED"
+    QCOW = "QCOW"
+    ISO = "ISO"
+
+
+class ExportFormat(StrEnum):
+    """Formats that images are exported to."""
+
+    QCOW2 = "QCOW2"
+    RAW = "RAW"
+    VMDK = "VMDK"
+    VHD = "VHD"
+    VHDX = "VHDX"
+
+
+class UploadStatus(StrEnum):
+    """Where an upload is in its life."""
+
+    RECEIVING = "RECEIVING"
+    COMPLETE = "COMPLETE"
+    USED = "USED"
+    FAILED = "FAILED"
+
+
+class BackupStatus(StrEnum):
+    """Where a backup is in its life."""
+
+    CREATING = "CREATING"
+    AVAILABLE = "AVAILABLE"
+    RESTORING = "RESTORING"
+    DELETING = "DELETING"
+    ERROR = "ERROR"
+
+
 class OsType(StrEnum):
     """Families of operating systems that launch rules tell apart."""
 

@@ -14,6 +14,11 @@ class Content(Model):
     state = fields.CharEnumField(ContentState, max_length=16)
     virtual_bytes = fields.BigIntField(default=0)
     own_bytes = fields.BigIntField(default=0)
+    sha256 = fields.CharField(max_length=64, null=True)
+    """Of all bytes as a guest sees them, once it has been worked out."""
+    verified_at = fields.DatetimeField(null=True)
+    damaged_at = fields.DatetimeField(null=True)
+    """When it was found that its bytes are not what they were."""
     consistency = fields.CharEnumField(Consistency, max_length=16, null=True)
     created_at = fields.DatetimeField(auto_now_add=True)
 

@@ -10,7 +10,7 @@ from app.contents.models import Content
 from app.enums import ContentState, JobType
 from app.jobs import queue
 
-HOLDERS = ("ImageDisk", "EvsDisk")
+HOLDERS = ("ImageDisk", "EvsDisk", "BackupDisk")
 """Tables whose column content_id holds a content."""
 
 

@@ -31,6 +31,8 @@ class EvsDisk(Model):
     fault_code = fields.CharEnumField(ErrorCode, max_length=32, null=True)
     fault_message = fields.CharField(max_length=1024, null=True)
     fault_at = fields.DatetimeField(null=True)
+    job_id = fields.UUIDField(null=True)
+    """The job that holds it; taken and given back by guarded updates only."""
     is_system = fields.BooleanField()
     boot_index = fields.IntField(null=True)
     image_id = fields.UUIDField(null=True)

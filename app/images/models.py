@@ -5,7 +5,7 @@ from uuid import UUID
 from tortoise import fields
 from tortoise.models import Model
 
-from app.enums import Architecture, ErrorCode, Firmware, ImageKind, ImageSourceKind, ImageStatus, OsType
+from app.enums import Architecture, DiskFormat, ErrorCode, Firmware, ImageKind, ImageSourceKind, ImageStatus, OsType
 
 
 class Image(Model):
@@ -35,12 +35,20 @@ class Image(Model):
     max_ram_mib = fields.IntField(null=True)
     stored_bytes = fields.BigIntField(default=0)
     """Bytes in the store, 0 until known: never null, as lists are ordered by it."""
+    disk_format = fields.CharEnumField(DiskFormat, max_length=8, null=True)
+    """Of the file that it can be downloaded as; none for a full-ECS image."""
+    sha256 = fields.CharField(max_length=64, null=True)
+    """Of the same file, once it is known."""
     virtual_size_bytes = fields.BigIntField(null=True)
     protected = fields.BooleanField(default=False)
     supports_user_data = fields.BooleanField(default=True)
     source_kind = fields.CharEnumField(ImageSourceKind, max_length=16)
     source_image_id = fields.UUIDField(null=True)
     source_image_name = fields.CharField(max_length=128, null=True)
+    source_disk_id = fields.UUIDField(null=True)
+    source_backup_id = fields.UUIDField(null=True)
+    source_file_name = fields.CharField(max_length=255, null=True)
+    source_format = fields.CharEnumField(DiskFormat, max_length=8, null=True)
     source_ecs_id = fields.UUIDField(null=True)
     source_ecs_name = fields.CharField(max_length=128, null=True)
     created_at = fields.DatetimeField(auto_now_add=True)
@@ -57,6 +65,7 @@ class Image(Model):
             ("project_id", "name"),
             ("source_ecs_id",),
             ("source_image_id",),
+            ("source_backup_id",),
         )
 
 
@@ -92,6 +101,7 @@ class ImageDisk(Model):
     boot_index = fields.IntField()
     size_gib = fields.IntField()
     content_bytes = fields.BigIntField(null=True)
+    sha256 = fields.CharField(max_length=64, null=True)
     is_system = fields.BooleanField()
 
     class Meta:

@@ -19,6 +19,7 @@ class Job(Model):
     type = fields.CharEnumField(JobType, max_length=32)
     status = fields.CharEnumField(JobStatus, max_length=16)
     image_id = fields.UUIDField(null=True)
+    backup_id = fields.UUIDField(null=True)
     input: fields.Field[dict[str, object]] = fields.JSONField()
     """Ids and choices that its handler needs, never a secret."""
     progress = fields.FloatField(default=0.0)
@@ -56,3 +57,19 @@ class JobEcs(Model):
         table = "job_ecs"
         unique_together = (("job_id", "ecs_id"),)
         indexes = (("ecs_id",),)
+
+
+class JobDisk(Model):
+    """An EVS disk that a job is about."""
+
+    id = fields.BigIntField(primary_key=True)
+    job: fields.ForeignKeyRelation[Job] = fields.ForeignKeyField(
+        "app.Job", related_name="disk_links", on_delete=fields.CASCADE
+    )
+    job_id: UUID
+    disk_id = fields.UUIDField()
+
+    class Meta:
+        table = "job_disk"
+        unique_together = (("job_id", "disk_id"),)
+        indexes = (("disk_id",),)

@@ -1,0 +1,1 @@
+"""Backups: what all disks of an ECS held at one instant."""

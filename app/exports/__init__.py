@@ -1,0 +1,1 @@
+"""Exports: images as files to be fetched."""

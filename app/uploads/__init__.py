@@ -1,0 +1,1 @@
+"""Uploads: files on their way to the service, received piece by piece."""
