@@ -17,7 +17,8 @@ from uuid import UUID
 from app.engines.qemu.store import Store
 from app.errors import NotFound
 
-POLL_S = 0.03
+POLL_S = 0.01
+"""Between two looks at a log: two system calls, 0.5 % of a core for each follower."""
 PIECE_BYTES = 64 << 10
 BLOCK_BYTES = 4096
 
