@@ -104,6 +104,7 @@ async def _says(process: asyncio.subprocess.Process, marker: bytes) -> bool:
         said += piece
         if marker in said:
             return True
+    await process.wait()  # to kill what is about to end confuses asyncio, which then warns
     return False
 
 
