@@ -264,8 +264,9 @@ def load_settings(**options: object) -> Settings:
         return Settings(**{name: value for name, value in options.items() if value is not None})  # type: ignore[arg-type]
     except ValidationError as error:
         wrong = error.errors(include_input=False, include_url=False)[0]
-        name = ".".join(map(str, wrong["loc"]))
-        raise StartupError(f"The setting {name} is wrong: {wrong['msg']}.") from None
+        name = str(wrong["loc"][0]).upper()
+        variable = name if name.endswith("DATABASE_URL") else f"IMAGE_SERVICE_{name}"
+        raise StartupError(f"The setting {variable} is wrong: {wrong['msg']}.") from None
 
 
 def run(settings: Settings, work: Callable[[], Coroutine[Any, Any, T]], *, level: str | None = None) -> T:

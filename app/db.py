@@ -65,7 +65,8 @@ def make_folder(data_dir: Path) -> None:
     try:
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise StartupError(f"Cannot use the folder {data_dir} ({error.strerror}); give another (--data).") from error
+        why = "it is a file" if isinstance(error, FileExistsError) else error.strerror
+        raise StartupError(f"Cannot use the folder {data_dir} ({why}); give another (--data).") from error
 
 
 async def connect(database_url: str | None, data_dir: Path, *, everywhere: bool = True) -> None:

@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 
 import uvicorn
 
-from app.asgi import create_app
 from app.errors import StartupError
 from app.settings import Settings
 
@@ -60,6 +59,8 @@ async def serving(settings: Settings, listener: socket.socket, *, work: bool = T
 
     Raises: StartupError: with the remedy.
     """
+    from app.asgi import create_app  # late: a port in use is told at once
+
     app = create_app(settings, work=work)
     server = _Server(
         uvicorn.Config(

@@ -41,14 +41,14 @@ class Access:
 
 async def provide(data_dir: Path, url: str) -> Access:
     """See that projects, tokens and public images are there, and tell so in the file. The service has to answer, and to run jobs."""
-    access = await _prepare(data_dir)
+    access = await prepare(data_dir)
     await install_public_images(data_dir)
-    _write(data_dir, url, access)
+    write(data_dir, url, access)
     return access
 
 
-async def _prepare(data_dir: Path) -> Access:
-    """The file of an earlier run goes, as its address is no longer true."""
+async def prepare(data_dir: Path) -> Access:
+    """See that projects and tokens are there; the file of an earlier run goes, as its address is no longer true."""
     path = data_dir / FILE
     known = _read(path)
     tokens: dict[str, str] = {}
@@ -73,8 +73,8 @@ async def _token(project_id: UUID, known: str, scopes: tuple[TokenScope, ...]) -
     return await projects.create_token(project_id, TOKEN_NAME, scopes)
 
 
-def _write(data_dir: Path, url: str, access: Access) -> None:
-    """The file is never readable by others, and never half written."""
+def write(data_dir: Path, url: str, access: Access) -> None:
+    """Tell where the service answers, and by which tokens; the file is never readable by others, and never half written."""
     path = data_dir / FILE
     content = {"url": url, "tokens": access.tokens, "projects": access.projects}
     with NamedTemporaryFile("w", dir=data_dir, prefix=f".{FILE}.", delete=False) as file:  # its mode is 0600

@@ -40,10 +40,10 @@ class Step:
 
 
 class Screen:
-    """Standard output."""
+    """Standard output, or another console."""
 
-    def __init__(self) -> None:
-        self.console = Console(highlight=False, markup=False, soft_wrap=True)
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False, markup=False, soft_wrap=True)
         can_draw = (self.console.encoding or "").lower().startswith("utf")
         self._good, self._bad = ("✓", "✗") if can_draw else ("ok", "FAILED")
 

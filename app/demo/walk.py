@@ -96,7 +96,7 @@ async def walk(screen: Screen, url: str, tokens: dict[str, str], *, written_mib:
         with screen.step("what earlier runs left is removed") as step:
             alice, bob = [await stack.enter_async_context(connected(url, tokens[who])) for who in ("alice", "bob")]
             machines, images = await _tidy(alice, bob)
-            step.detail = f"{machines} machines, {images} images"
+            step.detail = f"machines: {machines}, images: {images}"
         the = Walk(screen, alice, bob, written_mib)
         machine_id = await _launch(the)
         await _write(the, machine_id)
@@ -118,7 +118,7 @@ async def remove_machines(screen: Screen, url: str, tokens: dict[str, str]) -> N
         for who in ("alice", "bob"):
             async with connected(url, tokens[who]) as client:
                 number += await _delete_machines(client)
-        step.detail = f"{number} of them"
+        step.detail = f"machines: {number}"
 
 
 async def _delete_machines(client: Client) -> int:
@@ -274,7 +274,6 @@ def invite(screen: Screen, url: str, tokens: dict[str, str], file: Path) -> None
     screen.table([[who, token] for who, token in tokens.items()])
     screen.say()
     screen.say(f"  {file} has the address, tokens and projects for programs.")
-    screen.say("  `python -m app schema` prints the API. Ctrl-C ends the service; the machines run on, and the")
-    screen.say(
-        "  next `python -m app demo` (or `serve --demo`) on this folder finds them; with --exit it removes its own."
-    )
+    screen.say("  `python -m app schema` prints the API, and the playground explains it.")
+    screen.say("  Ctrl-C ends the service, and the machines run on: `python -m app serve --demo` finds them again,")
+    screen.say("  a next `demo` makes new ones in their place, and `demo --exit` leaves none.")

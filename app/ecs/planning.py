@@ -20,7 +20,9 @@ from app.images.reads import ImageRow
 from app.policy import Caller
 from app.reading import Wanted
 
-TRAITS = ("os_type", "os_platform", "os_version", "os_bits", "architecture", "firmware", "min_ram_mib", "max_ram_mib")
+TRAITS = (
+    "os_type", "os_platform", "os_version", "os_bits", "architecture", "firmware", "min_ram_mib", "max_ram_mib", "supports_user_data"
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -61,12 +62,9 @@ async def create_image(caller: Caller, request: CreateImage, *, idempotency_key:
     asked = ("createImage", repr(request))
     if (known := await idempotency.recall(caller, idempotency_key, asked)) is not None:
         return Created(None, None, []) if dry_run else Created(str(known["image_id"]), str(known["job_id"]), [])
-    field, make = SOURCES[type(request.source)]
-    source: Source = make(request.source)
-    try:
+    source: Source = SOURCES[type(request.source)][1](request.source)
+    with _about(request):
         plan = await source.check(caller)
-    except ServiceError as error:
-        raise error.at("input", "source", field, "ecs_id") from None
     columns = _columns(request, plan)
     tags = rules.checked_tags(request.tags)
     if dry_run:
@@ -80,6 +78,15 @@ async def create_image(caller: Caller, request: CreateImage, *, idempotency_key:
 
     answer: Any = await idempotency.once(caller, idempotency_key, asked, work)
     return Created(answer["image_id"], answer["job_id"], plan.warnings)
+
+
+@contextmanager
+def _about(request: CreateImage) -> Iterator[None]:
+    """What is refused here is refused for its source."""
+    try:
+        yield
+    except ServiceError as error:
+        raise error.at("input", "source", SOURCES[type(request.source)][0], "ecs_id") from None
 
 
 def _columns(request: CreateImage, plan: Draft) -> dict[str, Any]:
@@ -126,7 +133,8 @@ async def _insert(
         **columns,
     )
     await ImageTag.bulk_create([ImageTag(image_id=image_id, key=key, value=value) for key, value in tags.items()])
-    chosen = await source.begin(caller, image_id, job_id)
+    with _about(request):
+        chosen = await source.begin(caller, image_id, job_id)
     await queue.enqueue(
         source.job_type,
         project_id=caller.project,

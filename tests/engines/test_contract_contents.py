@@ -170,7 +170,7 @@ async def test_a_copy_that_is_given_up_leaves_nothing(lab: Lab) -> None:
     assert lab.leavings() == []
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 async def test_contents_released_in_any_order_leave_the_others_their_bytes(lab: Lab, seed: int) -> None:
     disk_id = await lab.disk(await lab.hello())
     contents = [await lab.hello()]

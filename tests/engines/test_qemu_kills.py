@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 
 from app.engines.base import MachineState
+from app.engines.qemu.process import find_machines
 from app.errors import StartupError
 from tests.engines.lab import MIB, QemuLab, digest
 from tests.engines.victim import Copy, CreateDisk, Delete, Launch, Point, Seal, kill_at
@@ -29,6 +30,13 @@ DURING_A_SEAL = [
     BEFORE_THE_DISKS,
     BETWEEN_THE_DISKS,
     BEFORE_THE_JOURNAL_GOES,
+]
+DURING_A_LAUNCH = [
+    Point("os.mkdir", "machines/"),
+    Point("os.rename", "spec.json"),
+    Point("os.posix_spawn", "qemu-system"),
+    Point("os.rename", "process.json"),
+    Point("socket.connect", "qmp.sock"),
 ]
 
 
@@ -128,37 +136,32 @@ async def test_a_kill_while_a_disk_is_made_leaves_nothing(qemu: QemuLab, point: 
     assert qemu.leavings() == []
 
 
-@pytest.mark.parametrize(
-    "point",
-    [
-        Point("os.mkdir", "machines/"),
-        Point("os.rename", "spec.json"),
-        Point("os.posix_spawn", "qemu-system"),
-        Point("os.rename", "process.json"),
-        Point("socket.connect", "qmp.sock"),
-    ],
-    ids=str,
-)
-@pytest.mark.parametrize("is_known", [True, False], ids=["known", "unknown"])
-async def test_a_kill_during_a_launch_leaves_one_machine_or_none(qemu: QemuLab, point: Point, is_known: bool) -> None:
-    disk_id, machine_id = await qemu.disk(await qemu.hello()), uuid4()
+@pytest.mark.parametrize("point", DURING_A_LAUNCH, ids=str)
+async def test_a_kill_during_a_launch_leaves_one_machine_or_none(qemu: QemuLab, point: Point) -> None:
+    disk_id, machine_id = await qemu.disk(await qemu.hello()), qemu.machine()
     spec = qemu.spec(disk_id, expose_ports=[22])
     await qemu.engine.close()
 
     await kill_at(qemu.root, Launch(machine_id, spec), point)
-    if is_known:
-        qemu.machines.add(machine_id)
     await qemu.open()
-
-    if not is_known:
-        assert (await qemu.engine.machines.describe(machine_id)).state is MachineState.GONE
-        assert qemu.leavings() == []
-        # Nobody holds the disk any longer: another machine can have it.
-        qemu.machines.add(machine_id := uuid4())
     facts = await qemu.engine.machines.launch(machine_id, spec)
+
     assert [endpoint.guest_port for endpoint in facts.endpoints] == [22]
     await qemu.until(machine_id, b"READY")
     assert qemu.pid(machine_id)
+
+
+@pytest.mark.parametrize("point", DURING_A_LAUNCH, ids=str)
+async def test_what_a_kill_during_a_launch_left_is_removed_when_nobody_knows_it(qemu: QemuLab, point: Point) -> None:
+    disk_id, machine_id = await qemu.disk(await qemu.hello()), uuid4()
+    await qemu.engine.close()
+
+    await kill_at(qemu.root, Launch(machine_id, qemu.spec(disk_id)), point)
+    await qemu.open()
+
+    assert (await qemu.engine.machines.describe(machine_id)).state is MachineState.GONE
+    assert find_machines(qemu.root.resolve() / "machines") == {}
+    assert qemu.leavings() == []
 
 
 @pytest.mark.parametrize("point", [Point("os.rename", "removed-"), Point("shutil.rmtree", "removed-")], ids=str)

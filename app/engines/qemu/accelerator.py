@@ -19,7 +19,7 @@ from app.engines.qemu.command import ACCELERATORS
 from app.engines.qemu.process import host_boot_id
 from app.engines.qemu.settings import QemuSettings
 from app.engines.qemu.store import Store, read_record, write_durably
-from app.engines.qemu.tools import ENVIRONMENT, GUARDS_OF_PROBE
+from app.engines.qemu.tools import ENVIRONMENT, guarded
 
 KVM = Path("/dev/kvm")
 PROBE_LIMIT_S = 60.0
@@ -80,7 +80,7 @@ class Accelerator:
                 disk.write_bytes(boot_sector())
             drive = f"file={str(disk).replace(',', ',,')},format=raw,if=virtio,snapshot=on"
             process = await asyncio.create_subprocess_exec(
-                *GUARDS_OF_PROBE, self._settings.qemu, "-machine", "q35,sata=off,usb=off,smbus=off", "-accel", accel,
+                *guarded(), self._settings.qemu, "-machine", "q35,sata=off,usb=off,smbus=off", "-accel", accel,
                 "-cpu", cpu, "-m", "128M", "-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio",
                 "-no-reboot", "-drive", drive,
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
@@ -104,6 +104,7 @@ async def _says(process: asyncio.subprocess.Process, marker: bytes) -> bool:
         said += piece
         if marker in said:
             return True
+    await process.wait()  # to kill what is about to end confuses asyncio, which then warns
     return False
 
 

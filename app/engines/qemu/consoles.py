@@ -17,7 +17,8 @@ from uuid import UUID
 from app.engines.qemu.store import Store
 from app.errors import NotFound
 
-POLL_S = 0.03
+POLL_S = 0.01
+"""Between two looks at a log: two system calls, 0.5 % of a core for each follower."""
 PIECE_BYTES = 64 << 10
 BLOCK_BYTES = 4096
 
@@ -38,18 +39,26 @@ class QemuConsoles:
         return self._follow(path, _size(path) if from_offset is None else from_offset)
 
     async def _follow(self, path: Path, offset: int) -> AsyncIterator[tuple[int, bytes]]:
-        while True:
-            is_deleted = not os.path.isdir(path.parent)  # noqa: ASYNC240, PTH112 - answered from the kernel's cache
-            if _size(path) > offset:
-                with suppress(NotFound):
-                    begin, data = await asyncio.to_thread(_tail, path, PIECE_BYTES, offset)
+        file = -1
+        try:
+            while True:
+                is_deleted = not os.path.isdir(path.parent)  # noqa: ASYNC240, PTH112 - answered from the kernel's cache
+                # Kept open: what a machine said last can be read even when it has been deleted since.
+                if file < 0 and not is_deleted:
+                    with suppress(FileNotFoundError):
+                        file = os.open(path, os.O_RDONLY)
+                if file >= 0 and os.fstat(file).st_size > offset:
+                    begin, data = await asyncio.to_thread(_read, file, PIECE_BYTES, offset)
                     if data:
                         yield begin, data
                         offset = begin + len(data)
                         continue
-            if is_deleted:
-                return
-            await asyncio.sleep(POLL_S)
+                if is_deleted:
+                    return
+                await asyncio.sleep(POLL_S)
+        finally:
+            if file >= 0:
+                os.close(file)
 
     def _log(self, machine_id: UUID) -> Path:
         folder = self._store.machine(machine_id)
@@ -73,15 +82,19 @@ def _tail(path: Path, max_bytes: int, from_offset: int | None) -> tuple[int, byt
             return 0, b""
         raise NotFound(f"no machine {path.parent.name}") from None
     try:
-        size = os.fstat(file).st_size
-        begin = max(0, size - max_bytes) if from_offset is None else min(from_offset, size)
-        if begin < size:
-            # OSError: only a hole follows.
-            with suppress(OSError):
-                begin = os.lseek(file, begin, os.SEEK_DATA)
-        return begin, os.pread(file, max_bytes, begin)
+        return _read(file, max_bytes, from_offset)
     finally:
         os.close(file)
+
+
+def _read(file: int, max_bytes: int, from_offset: int | None) -> tuple[int, bytes]:
+    size = os.fstat(file).st_size
+    begin = max(0, size - max_bytes) if from_offset is None else min(from_offset, size)
+    if begin < size:
+        # OSError: only a hole follows.
+        with suppress(OSError):
+            begin = os.lseek(file, begin, os.SEEK_DATA)
+    return begin, os.pread(file, max_bytes, begin)
 
 
 async def trim(path: Path, max_bytes: int) -> None:

@@ -12,12 +12,29 @@ from pathlib import Path
 from app.enums import ErrorCode
 from app.errors import EngineError
 
-# setpriv: a killed service leaves no tool behind that still writes. prlimit: --as is what `convert -W -m 8` needs (it aborts at 512 MiB).
-GUARDS = ("setpriv", "--pdeathsig", "KILL", "prlimit", "--core=0:0", "--as=2147483648", "--nofile=1024:1024")
-GUARDS_OF_PROBE = ("setpriv", "--pdeathsig", "KILL", "prlimit", "--core=0:0")
+# What `convert -W -m 8` needs: it aborts at 512 MiB.
+MEMORY_LIMIT = "--as=2147483648"
 # Their messages are read, so they are in English; our own environment may hold secrets that are none of their business.
 ENVIRONMENT = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
 PERCENT = re.compile(rb"\((\d+(?:\.\d+)?)/100%\)")
+
+
+def guarded(*limits: str) -> tuple[str, ...]:
+    """What a tool is started by: no killed service leaves one behind that still writes, and it keeps to limits (prlimit(1))."""
+    # The shell closes a gap: a parent that died before setpriv had its say sends no signal, but is no longer the parent.
+    refuse_orphans = '[ "$PPID" = "$0" ] || exit 1; exec "$@"'
+    return (
+        "setpriv",
+        "--pdeathsig",
+        "KILL",
+        "sh",
+        "-c",
+        refuse_orphans,
+        str(os.getpid()),
+        "prlimit",
+        "--core=0:0",
+        *limits,
+    )
 
 
 class Tools:
@@ -48,7 +65,7 @@ class Tools:
         on_percent: Callable[[float], Awaitable[None]] | None,
     ) -> int:
         process = await asyncio.create_subprocess_exec(
-            *GUARDS,
+            *guarded(MEMORY_LIMIT, "--nofile=1024:1024"),
             self._qemu_img,
             *arguments,
             stdin=asyncio.subprocess.DEVNULL,
