@@ -234,6 +234,7 @@ class FlavorState(StrEnum):
 class Consistency(StrEnum):
     """How disks sealed at one instant relate to the file systems on them."""
 
+    FILESYSTEM = "FILESYSTEM"
     CRASH = "CRASH"
     STOPPED = "STOPPED"
 

@@ -148,6 +148,18 @@ class Machines(Protocol):
     async def delete(self, machine_id: UUID) -> None:
         """Cut its power and forget it, its console and its seed. What is gone already is a success. Its disks stay."""
 
+    async def attach(self, machine_id: UUID, disk_id: UUID) -> None:
+        """Give a machine one more disk, as its last: at once if it runs, else with its next start. One that it has is a success.
+
+        Raises: NotFound: no such machine or disk. EngineError: ENGINE_FAILED when there is no place, or another machine has the disk.
+        """
+
+    async def detach(self, machine_id: UUID, disk_id: UUID, *, deadline_s: float) -> None:
+        """Take a disk that is not its system disk away from a machine; a guest that runs is asked, and has until the deadline.
+
+        One that it has not is a success. Raises: NotFound: no such machine. EngineError: TIMED_OUT: the guest does not let go.
+        """
+
     async def describe(self, machine_id: UUID) -> MachineFacts:
         """What it is doing now. GONE for an id that was never heard of."""
 
@@ -204,14 +216,24 @@ class Contents(Protocol):
         Raises: NotFound: no such content. EngineError: INSUFFICIENT_STORAGE, ENGINE_FAILED.
         """
 
+    async def extend(self, disk_id: UUID, size_bytes: int) -> None:
+        """Make a disk larger, whether a machine runs on it or not; one that is as large already stays as it is.
+
+        Raises: NotFound. EngineError: INSUFFICIENT_STORAGE, ENGINE_FAILED.
+        """
+
     async def delete_disk(self, disk_id: UUID) -> None:
         """Forget a disk that no machine has. What is gone already is a success; contents sealed from it stay."""
 
-    async def seal(self, contents: Mapping[UUID, UUID], *, machine_id: UUID | None) -> Sealed:
+    async def seal(
+        self, contents: Mapping[UUID, UUID], *, machine_id: UUID | None, freeze: bool = False
+    ) -> Sealed:
         """Keep what disks hold now: disk id -> the id that its content gets. Nothing is copied; the disks go on from there.
 
         All at one instant, whether the machine that has them runs or not. After a kill at any point, none or all of them are there,
         no acknowledged write is lost, and the same call finishes the work. `machine_id`: whose disks they are, None if detached.
+        `freeze`: ask the guest's agent, if one answers, to bring its file systems to rest meanwhile, 5 s at most; then they are
+        FILESYSTEM consistent, else CRASH. A guest is never left frozen, also after a kill.
         """
 
     async def copy(self, content_id: UUID, new_id: UUID, progress: Progress) -> ContentFacts:
@@ -224,6 +246,36 @@ class Contents(Protocol):
         """Make a content from a trusted disk file ("raw" or "qcow2"), which is copied and not kept.
 
         Raises: EngineError: ENGINE_FAILED when the file is not of that format, INSUFFICIENT_STORAGE.
+        """
+
+    async def export(self, content_id: UUID, path: Path, *, format: str, progress: Progress) -> None:
+        """Write a content to a disk file ("qcow2", "raw", "vmdk", "vpc", "vhdx"), flat, durable when this returns.
+
+        Raises: NotFound. EngineError: INSUFFICIENT_STORAGE, ENGINE_FAILED. What progress raises, with nothing left behind.
+        """
+
+    async def verify(self, content_id: UUID, progress: Progress) -> str:
+        """The SHA-256 of all bytes as a guest sees them, in hexadecimal; read from the store each time.
+
+        Raises: NotFound. EngineError: ENGINE_FAILED when it cannot be read: it is damaged. What progress raises.
+        """
+
+    async def compact(self, content_id: UUID, progress: Progress) -> None:
+        """Put a content on one layer of its own, so that what is made from it later stands on a short chain. Its bytes stay.
+
+        Raises: NotFound. EngineError: INSUFFICIENT_STORAGE, ENGINE_FAILED. What progress raises, with nothing changed.
+        """
+
+    async def compact_disk(self, disk_id: UUID, progress: Progress) -> None:
+        """Shorten the chain below a disk, whether a machine runs on it or not: the guest stands still for milliseconds.
+
+        Raises: as compact.
+        """
+
+    async def depth(self, id_: UUID) -> int:
+        """On how many layers a content or disk stands.
+
+        Raises: NotFound.
         """
 
     async def describe(self, content_id: UUID) -> ContentFacts:
