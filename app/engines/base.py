@@ -225,9 +225,7 @@ class Contents(Protocol):
     async def delete_disk(self, disk_id: UUID) -> None:
         """Forget a disk that no machine has. What is gone already is a success; contents sealed from it stay."""
 
-    async def seal(
-        self, contents: Mapping[UUID, UUID], *, machine_id: UUID | None, freeze: bool = False
-    ) -> Sealed:
+    async def seal(self, contents: Mapping[UUID, UUID], *, machine_id: UUID | None, freeze: bool = False) -> Sealed:
         """Keep what disks hold now: disk id -> the id that its content gets. Nothing is copied; the disks go on from there.
 
         All at one instant, whether the machine that has them runs or not. After a kill at any point, none or all of them are there,

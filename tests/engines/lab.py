@@ -41,8 +41,12 @@ class Lab(ABC):
     def new_engine(self) -> Engine: ...
 
     @abstractmethod
-    async def type_line(self, machine_id: UUID, line: str) -> bytes:
-        """Type a command and answer what the guest says to it."""
+    async def type_line(self, machine_id: UUID, line: str, *, end: bytes = b" ok\r\n") -> bytes:
+        """Type a command and answer what the guest says to it, up to the end of its answer."""
+
+    @abstractmethod
+    async def reset(self, machine_id: UUID, *, until: asyncio.Task[None]) -> None:
+        """Have the guest boot anew by itself, again and again until something is done."""
 
     @abstractmethod
     async def read(self, content_id: UUID) -> bytes:
@@ -163,14 +167,21 @@ class QemuLab(Lab):
     def machine_folder(self, machine_id: UUID) -> Path:
         return self.root / "machines" / str(machine_id)
 
-    async def type_line(self, machine_id: UUID, line: str) -> bytes:
+    async def reset(self, machine_id: UUID, *, until: asyncio.Task[None]) -> None:
+        assert isinstance(self.engine, QemuEngine)
+        running = self.engine.machines._supervision.running[machine_id]
+        while not until.done():
+            await running.monitor.ask("system_reset")
+            await asyncio.wait({until}, timeout=0.2)
+        await until
+
+    async def type_line(self, machine_id: UUID, line: str, *, end: bytes = b" ok\r\n") -> bytes:
         offset, _ = await self.engine.consoles.tail(machine_id, max_bytes=0)
         connection = await open_socket(self.machine_folder(machine_id), "console.sock")
         with connection:
             await asyncio.get_running_loop().sock_sendall(connection, line.encode() + b"\n")
             # Connected until the answer is there: what QEMU has not read by the end of a connection is lost.
-            end = b"BYE\r\n" if line == "off" else b" ok\r\n"
-            return await self.until(machine_id, end, from_offset=offset)
+            return await self.until(machine_id, b"BYE\r\n" if line == "off" else end, from_offset=offset)
 
     async def type_line_without_engine(self, machine_id: UUID, line: str) -> None:
         """As type_line, while no engine is open: a console needs none."""

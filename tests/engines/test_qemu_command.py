@@ -56,8 +56,18 @@ def test_disks_come_in_boot_order_and_the_seed_last_and_read_only() -> None:
     devices = [device for device in values(arguments, "-device") if device.startswith("virtio-blk-pci")]
     assert [node["node-name"] for node in nodes] == [node_of(LAYERS[SYSTEM]), node_of(LAYERS[DATA]), "seed"]
     assert [node.get("read-only", False) for node in nodes] == [False, False, True]
-    assert ["bootindex=1" in devices[0], "bootindex=2" in devices[1], "bootindex=3" in devices[2]] == [True] * 3
+    assert ["bootindex=1," in devices[0], "bootindex=2," in devices[1], "bootindex=1000," in devices[2]] == [True] * 3
     assert f"id={device_of(SYSTEM)}" in devices[0]
+
+
+def test_only_data_disks_are_where_disks_come_and_go() -> None:
+    arguments = command()
+
+    bridge, system, data, seed = [
+        device for device in values(arguments, "-device") if "virtio-blk" in device or "bridge" in device
+    ]
+    assert bridge.startswith("pci-bridge,id=data,")
+    assert ["bus=data" in device for device in (system, data, seed)] == [False, True, False]
 
 
 def test_no_argument_depends_on_where_the_store_lies() -> None:

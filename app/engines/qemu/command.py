@@ -15,8 +15,15 @@ from app.engines.base import Endpoint, MachineSpec
 SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 ACCELERATORS = {"tcg": ("tcg,thread=multi", "max"), "kvm": ("kvm", "host")}
 LAYERS = "../../layers/"
-SPARE_ROOT_PORTS = 2
-"""Ports for disks to be plugged into a running machine: the root bus of q35 takes none."""
+DATA_BUS = "data"
+"""A bridge whose 31 places all data disks are on, for the root bus of q35 lets none come or go while the machine runs.
+
+Measured: as quick at boot as none, where a root port for each disk costs the firmware 10 ms each.
+"""
+MAX_DATA_DISKS = 23
+"""As many as OTC gives an ECS."""
+SEED_BOOT_INDEX = 1000
+"""Behind every disk that may come yet."""
 
 _FORWARD = re.compile(r"TCP\[HOST_FORWARD\]\s+\S+\s+(\S+)\s+(\d+)\s+\S+\s+(\d+)")
 
@@ -41,6 +48,22 @@ def block_node(layer: str) -> dict[str, object]:
         "cache": {"direct": False, "no-flush": False},
     }
     return {"driver": "qcow2", "node-name": node_of(layer), "discard": "unmap", "file": file}
+
+
+def disk_device(disk_id: UUID, layer: str, boot_index: int) -> dict[str, object]:
+    """A disk as a machine sees it; the first in boot order is the system disk."""
+    device: dict[str, object] = {
+        "driver": "virtio-blk-pci",
+        "id": device_of(disk_id),
+        "drive": node_of(layer),
+        "bootindex": boot_index,
+        # How a guest's operating system can tell its disks apart; 20 characters at most.
+        "serial": disk_id.hex[:20],
+        # A full host pauses the guest, which goes on when there is space; any other error is the guest's to see.
+        "werror": "enospc",
+        "rerror": "report",
+    }
+    return device if boot_index == 1 else device | {"bus": DATA_BUS}
 
 
 def build_command(
@@ -73,8 +96,7 @@ def build_command(
     ]
     command += ["-serial", "chardev:console", "-device", "virtio-rng-pci"]
     command += _network(spec.expose_ports, expose_host, restrict=restrict_network)
-    for number in range(SPARE_ROOT_PORTS):
-        command += ["-device", f"pcie-root-port,id=port{number},chassis={number + 1}"]
+    command += ["-device", f"pci-bridge,id={DATA_BUS},chassis_nr=1"]
     return command + _disks(spec.disk_ids, layers)
 
 
@@ -89,24 +111,24 @@ def _network(ports: Sequence[int], host: str, *, restrict: bool) -> list[str]:
 def _disks(disk_ids: Sequence[UUID], layers: Mapping[UUID, str]) -> list[str]:
     arguments = []
     for index, disk_id in enumerate(disk_ids, start=1):
-        # The serial number is how a guest's operating system can tell its disks apart; it has 20 characters at most.
-        device = f"virtio-blk-pci,id={device_of(disk_id)},drive={node_of(layers[disk_id])},bootindex={index},serial={disk_id.hex[:20]}"
-        # enospc: a full host pauses the guest, which goes on when there is space; any other error is the guest's to see.
+        device = disk_device(disk_id, layers[disk_id], index)
         arguments += ["-blockdev", json.dumps(block_node(layers[disk_id]))]
-        arguments += ["-device", f"{device},werror=enospc,rerror=report"]
+        arguments += [
+            "-device",
+            f"{device.pop('driver')},{','.join(f'{key}={value}' for key, value in device.items())}",
+        ]
     seed = {
         "driver": "raw",
         "node-name": "seed",
         "read-only": True,
         "file": {"driver": "file", "filename": "seed.iso", "node-name": "seed-file", "read-only": True},
     }
-    boot_order = f"bootindex={len(disk_ids) + 1}"
     return [
         *arguments,
         "-blockdev",
         json.dumps(seed),
         "-device",
-        f"virtio-blk-pci,id=seed,drive=seed,{boot_order},serial=seed",
+        f"virtio-blk-pci,id=seed,drive=seed,bootindex={SEED_BOOT_INDEX},serial=seed",
     ]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import UUID
 
 from app.engines.base import ContentFacts, Progress, Sealed
+from app.engines.qemu.command import node_of
 from app.engines.qemu.failures import engine_errors
 from app.engines.qemu.journal import Seals
 from app.engines.qemu.layers import Layers
@@ -18,6 +19,7 @@ from app.enums import Consistency, ErrorCode
 from app.errors import EngineError, NotFound
 
 FORMATS = frozenset({"raw", "qcow2"})
+RESIZE_LIMIT_S = 60.0
 
 
 class QemuContents:
@@ -57,22 +59,36 @@ class QemuContents:
 
         Raises: EngineError: ENGINE_FAILED when a running machine has it.
         """
-        if self._machines.user_of(disk_id):
-            raise EngineError(ErrorCode.ENGINE_FAILED, "a running machine has this disk")
-        if disk_id in self._records.disks:
-            with engine_errors(self._store):
-                await self._records.forget_disk(disk_id)
-                await self._layers.sweep(self._records.roots)
+        async with self._machines.disk_locks.held(disk_id):
+            if self._machines.user_of(disk_id):
+                raise EngineError(ErrorCode.ENGINE_FAILED, "a running machine has this disk")
+            if disk_id in self._records.disks:
+                with engine_errors(self._store):
+                    await self._records.forget_disk(disk_id)
+                    await self._layers.sweep(self._records.roots)
 
-    async def seal(self, contents: Mapping[UUID, UUID], *, machine_id: UUID | None) -> Sealed:
+    async def extend(self, disk_id: UUID, size_bytes: int) -> None:
+        """Make a disk larger."""
+        with engine_errors(self._store):
+            async with self._machines.having(disk_id) as running:
+                layer = self._records.disks[disk_id]
+                if self._layers.header(layer).virtual_bytes >= size_bytes:
+                    return
+                if running:
+                    arguments = {"node-name": node_of(layer), "size": size_bytes}
+                    await running.monitor.ask("block_resize", arguments, limit_s=RESIZE_LIMIT_S)
+                else:
+                    await self._layers.resize(layer, size_bytes)
+
+    async def seal(self, contents: Mapping[UUID, UUID], *, machine_id: UUID | None, freeze: bool = False) -> Sealed:
         """Keep what disks hold now."""
-        for disk_id in contents:
-            if disk_id not in self._records.disks:
-                raise NotFound(f"no disk {disk_id}")
-            if (user := self._machines.user_of(disk_id)) not in (None, machine_id):
-                raise EngineError(ErrorCode.ENGINE_FAILED, f"machine {user} runs on one of these disks")
-        path = self._seals.path_of(machine_id, next(iter(contents.values())))
-        async with self._machines.held(machine_id) as running:
+        async with self._machines.held(machine_id) as running, self._machines.disk_locks.held(*contents):
+            for disk_id in contents:
+                if disk_id not in self._records.disks:
+                    raise NotFound(f"no disk {disk_id}")
+                if (user := self._machines.user_of(disk_id)) not in (None, machine_id):
+                    raise EngineError(ErrorCode.ENGINE_FAILED, f"machine {user} runs on one of these disks")
+            path = self._seals.path_of(machine_id, next(iter(contents.values())))
             if running and not set(contents) <= set(running.spec.disk_ids):
                 raise EngineError(ErrorCode.ENGINE_FAILED, "not all of these disks are the machine's")
             with engine_errors(self._store):

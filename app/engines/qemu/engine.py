@@ -8,11 +8,13 @@ from uuid import UUID
 
 from app.engines.base import Capabilities, Known, Report
 from app.engines.qemu.accelerator import Accelerator
+from app.engines.qemu.command import MAX_DATA_DISKS
 from app.engines.qemu.consoles import QemuConsoles
 from app.engines.qemu.contents import QemuContents
 from app.engines.qemu.journal import Seals
 from app.engines.qemu.layers import Layers
 from app.engines.qemu.machines import QemuMachines
+from app.engines.qemu.plugging import Plugs
 from app.engines.qemu.records import Records
 from app.engines.qemu.settings import QemuSettings
 from app.engines.qemu.starting import Starter
@@ -27,8 +29,7 @@ __all__ = ["QemuEngine", "QemuSettings"]
 CAPABILITIES = Capabilities(
     architectures=frozenset({Architecture.X86_64}),
     firmwares=frozenset({Firmware.BIOS}),
-    # The root bus of q35 has 31 slots: these, a system disk, the seed, network, random numbers, two spare ports, and the board's own.
-    max_data_disks=23,
+    max_data_disks=MAX_DATA_DISKS,
     live_seal=True,
     consistent_group=True,
 )
@@ -45,8 +46,11 @@ class QemuEngine:
         self._seals = Seals(self._store, self._layers, self._records)
         self._accelerator = Accelerator(self._store, settings)
         starter = Starter(settings, self._store, self._layers, records=self._records, accelerator=self._accelerator)
-        self._supervision = Supervision(settings, self._store, starter, accelerator=self._accelerator)
-        self._machines = QemuMachines(self._store, self._seals, starter, self._supervision)
+        plugs = Plugs(self._layers, self._records)
+        self._supervision = Supervision(settings, self._store, starter, accelerator=self._accelerator, plugs=plugs)
+        self._machines = QemuMachines(
+            self._store, self._records, self._seals, starter=starter, supervision=self._supervision, plugs=plugs
+        )
         self._contents = QemuContents(
             self._store,
             self._layers,
@@ -114,6 +118,7 @@ class QemuEngine:
     async def reconcile(self, known: Known) -> Report:
         """Finish or undo what a crash cut short, and remove what nobody knows."""
         await self._machines.recover_seals()
+        await self._machines.plug_missing()
         removed = [f"machine {machine_id}" for machine_id in await self._machines.remove_unknown(set(known.machines))]
         for disk_id in self._records.disks.keys() - set(known.disks):
             await self._records.forget_disk(disk_id)

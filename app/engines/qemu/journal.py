@@ -99,6 +99,13 @@ class Seals:
                 return path, as_id(path.parent.name)
         return None
 
+    def open_for_disk(self, disk_id: UUID) -> Path | None:
+        """The journal that a disk is waiting in."""
+        for path, journal in self._open.items():
+            if any(entry.disk_id == disk_id for entry in journal.entries):
+                return path
+        return None
+
     async def seal(self, path: Path, wanted: Mapping[UUID, UUID], monitor: Monitor | None) -> Sealed:
         """Seal disks (disk id -> content id); `monitor` is that of the machine that runs on them.
 

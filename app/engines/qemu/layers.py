@@ -124,6 +124,14 @@ class Layers:
             "check", "-q", "-f", "qcow2", "-r", "leaks", str(self.path(name)), accept=frozenset({0, 3})
         )
 
+    async def resize(self, name: str, virtual_bytes: int) -> None:
+        """Make a layer that nobody has open larger, durably.
+
+        Raises: EngineError: INSUFFICIENT_STORAGE, ENGINE_FAILED.
+        """
+        await self._tools.run("resize", "-q", "-f", "qcow2", str(self.path(name)), str(virtual_bytes))
+        await asyncio.to_thread(_sync, self.path(name))
+
     async def remove(self, name: str) -> None:
         """Remove a layer that nothing reaches."""
         self._parents.pop(name, None)

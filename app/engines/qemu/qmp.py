@@ -22,6 +22,10 @@ class MonitorFailed(Exception):
     """A command was refused, took too long, or lost its machine."""
 
 
+class MonitorRefused(MonitorFailed):
+    """A command was refused, so it has done nothing."""
+
+
 class Monitor:
     """A monitor for commands: one sequence at a time, each command with a time limit."""
 
@@ -50,7 +54,7 @@ class Monitor:
             async with asyncio.timeout(limit_s):
                 return await self._client.execute(command, dict(arguments) if arguments else None)
         except ExecuteError as error:
-            raise MonitorFailed(f"{command}: {error}") from error
+            raise MonitorRefused(f"{command}: {error}") from error
         except TimeoutError as error:
             raise MonitorFailed(f"{command}: no answer for {limit_s:g} s") from error
         except (QMPError, OSError, EOFError) as error:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
@@ -46,6 +46,7 @@ class Running:
         """Where the end of its process would not say."""
         self.waits_for_space = False
         self.supervisor: asyncio.Task[None] | None = None
+        self._unplugs: dict[str, asyncio.Future[bool]] = {}
 
     async def connect(self, limit_s: float) -> None:
         """Wait until it answers, and learn what can be known only now.
@@ -108,6 +109,23 @@ class Running:
         finally:
             obeyed.cancel()
         return self.guest_off.is_set()
+
+    @contextmanager
+    def awaiting_unplug(self, device: str) -> Iterator[asyncio.Future[bool]]:
+        """What comes of asking the guest to let a device go: True once it is gone, False when the guest refuses."""
+        coming: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._unplugs[device] = coming
+        try:
+            yield coming
+        finally:
+            del self._unplugs[device]
+
+    def unplugged(self, device: str, *, is_gone: bool) -> bool:
+        """Note how an unplug ended; answers whether anybody waits for it."""
+        coming = self._unplugs.get(device)
+        if coming and not coming.done():
+            coming.set_result(is_gone)
+        return coming is not None
 
     async def reset(self) -> None:
         """Have it boot anew in the same process, also out of the state of a guest that is off. Raises: MonitorFailed."""

@@ -15,6 +15,7 @@ from app.engines.base import MachineEventKind
 from app.engines.qemu.accelerator import Accelerator
 from app.engines.qemu.consoles import trim
 from app.engines.qemu.news import News
+from app.engines.qemu.plugging import Plugs
 from app.engines.qemu.process import Process, find_machines, host_boot_id, machine_of
 from app.engines.qemu.qmp import MonitorFailed
 from app.engines.qemu.running import Running, last_words
@@ -31,8 +32,11 @@ log = structlog.get_logger(__name__)
 class Supervision:
     """All running machines of one store."""
 
-    def __init__(self, settings: QemuSettings, store: Store, starter: Starter, *, accelerator: Accelerator) -> None:
+    def __init__(
+        self, settings: QemuSettings, store: Store, starter: Starter, *, accelerator: Accelerator, plugs: Plugs
+    ) -> None:
         self._settings, self._store, self._starter, self._accelerator = settings, store, starter, accelerator
+        self._plugs = plugs
         self.running: dict[UUID, Running] = {}
         self.news = News()
         self.host_rebooted = False
@@ -110,6 +114,11 @@ class Supervision:
                 self._pause(running)
             case "STOP":
                 await self._look(running)
+            case "DEVICE_UNPLUG_GUEST_ERROR" if "device" in data:
+                running.unplugged(str(data["device"]), is_gone=False)
+            # Of one that nobody waits for any longer the machine's spec still has the disk.
+            case "DEVICE_DELETED" if "device" in data and not running.unplugged(str(data["device"]), is_gone=True):
+                self._chore(self._plug_back(running))
 
     async def _look(self, running: Running) -> None:
         """Ask a machine what it is doing: after it stood still, and for what it did before its events were listened to."""
@@ -163,6 +172,22 @@ class Supervision:
                     self.take(await self._starter.start(running.machine_id, running.spec))
                 except EngineError as error:
                     self.news.tell(running.machine_id, MachineEventKind.DIED, error.message)
+
+    async def plug_missing(self, running: Running) -> bool:
+        """Have a machine get the disks of its spec that it has not, as far as it can; the caller holds its lock."""
+        try:
+            missing = await self._plugs.plug_missing(running)
+        except (EngineError, MonitorFailed) as error:
+            log.warning("a disk was not plugged in again", machine_id=str(running.machine_id), error=str(error))
+            return False
+        if missing:
+            log.info("disks were plugged in again", machine_id=str(running.machine_id), disks=len(missing))
+        return bool(missing)
+
+    async def _plug_back(self, running: Running) -> None:
+        async with self.lock_of(running.machine_id):
+            if running.process.is_running:
+                await self.plug_missing(running)
 
     async def _keep_house(self) -> None:
         while True:
