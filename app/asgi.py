@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -17,10 +18,13 @@ from app.auth import authenticate
 from app.ecs.flavors import install_flavors
 from app.errors import StartupError
 from app.settings import Settings
+from app.tus import REQUEST_HEADERS, RESPONSE_HEADERS, Tus
+from app.uploads import intake, janitor
 from app.worker import introduce, make_engine, working
 from schema import make_schema
 from schema.limits import Limits
 from schema.playground import CONTENT_SECURITY_POLICY, INDEX, routes
+from schema.requests import base_url
 from schema.view import Doorway, Page, View
 
 
@@ -36,18 +40,31 @@ def create_app(settings: Settings, *, work: bool = True) -> Starlette:
 
     page = Page(html=INDEX, content_security_policy=CONTENT_SECURITY_POLICY)
     doorway = Doorway(allowed_origins=settings.allowed_origins)
+    reached = partial(base_url, public_url=settings.public_url)
     graphql = View(
-        make_schema(Limits(time_s=settings.operation_timeout_s)), authenticate=authenticate, page=page, doorway=doorway
+        make_schema(Limits(time_s=settings.operation_timeout_s)),
+        authenticate=authenticate,
+        page=page,
+        doorway=doorway,
+        base_url=reached,
     )
+    tus = Tus(authenticate=authenticate, base_url=reached)
     cors = Middleware(
         CORSMiddleware,
         allow_origins=settings.allowed_origins,
-        allow_methods=["GET", "POST"],
-        allow_headers=["Authorization", "Content-Type", "GraphQL-Require-Preflight", "X-Request-Id"],
+        allow_methods=["GET", "POST", "HEAD", "PATCH", "DELETE", "OPTIONS"],
+        allow_headers=[
+            "Authorization",
+            "Content-Type",
+            "GraphQL-Require-Preflight",
+            "X-Request-Id",
+            *REQUEST_HEADERS,
+        ],
+        expose_headers=RESPONSE_HEADERS,
         max_age=600,
     )
     app = Starlette(
-        routes=[*_routes(graphql), *routes()],
+        routes=[*_routes(graphql, tus), *routes()],
         middleware=[cors] if settings.allowed_origins else [],
         lifespan=lifespan,
     )
@@ -55,10 +72,12 @@ def create_app(settings: Settings, *, work: bool = True) -> Starlette:
     return app
 
 
-def _routes(graphql: View) -> list[BaseRoute]:
+def _routes(graphql: View, tus: Tus) -> list[BaseRoute]:
     return [
         Route("/graphql", graphql),
         WebSocketRoute("/graphql", graphql),
+        Route("/uploads", tus),
+        Route("/uploads/{id}", tus),
         Route("/", home),
         Route("/healthz", healthz),
         Route("/readyz", readyz),
@@ -84,7 +103,9 @@ async def running(settings: Settings, *, work: bool) -> AsyncIterator[None]:
         await install_flavors()
         engine = make_engine(settings)
         introduce(engine)
+        await stack.enter_async_context(intake.opened(settings))
         if work:
+            await stack.enter_async_context(janitor.tidying())
             await stack.enter_async_context(working(settings, engine))
         yield
 

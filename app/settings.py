@@ -48,6 +48,11 @@ class Settings(BaseSettings):
     # Limits
     operation_timeout_s: float = Field(30.0, gt=0, description="Longest query or mutation.")
 
+    max_upload_gib: int = Field(128, ge=1, description="Largest file that can be uploaded.")
+    upload_kept_h: float = Field(
+        24.0, gt=0, description="How long an upload is kept after its last byte, if no image is made of it."
+    )
+
     # Logs
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least serious line to log.")
     log_format: Literal["auto", "console", "json"] = Field(

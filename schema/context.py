@@ -18,6 +18,8 @@ class Context:
 
     caller: Caller | None
     request_id: str
+    base_url: str = ""
+    """How the caller reaches the service: other addresses of it begin so."""
 
 
 def caller(info: Info[Context, None], scope: TokenScope = TokenScope.READ) -> Caller:

@@ -18,6 +18,7 @@ from app.policy import Caller
 from app.projects import service as projects
 from app.reading import Row, Wanted
 from app.sharing import service as sharing
+from app.uploads import service as uploads
 from schema.context import caller
 from schema.fields import showing
 from schema.ids import Node, Ref, parse
@@ -33,6 +34,7 @@ FIND: Mapping[str, Callable[[Caller, Iterable[str], Wanted], Awaitable[Mapping[s
     "KeyPair": key_pairs.find_key_pairs,
     "Job": jobs.find_jobs,
     "Project": projects.find_projects,
+    "Upload": uploads.find_uploads,
 }
 """What finds the things of each noun."""
 

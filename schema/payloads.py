@@ -11,7 +11,7 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 
 import strawberry
 
-from app.enums import ErrorCode, WarningCode
+from app.enums import ErrorCode, HashAlgorithm, WarningCode
 from app.errors import LimitExceeded, ServiceError
 from app.policy import Caller
 from app.reading import Row, Wanted
@@ -50,6 +50,12 @@ class Fault:
     otc: str | None = strawberry.field(name="otcCode", description="Open Telekom Cloud's code where it has one.")
     message: str = strawberry.field(description="For people; its wording may change.")
     at: datetime = strawberry.field(description="When it failed.")
+
+
+@strawberry.type(description="What tells one content from another.")
+class Checksum:
+    algorithm: HashAlgorithm = strawberry.field(description="How it is worked out.")
+    value: str = strawberry.field(description="In hexadecimal digits, lower case.")
 
 
 class Reasons(Protocol):

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import orjson
 from starlette.datastructures import Headers, QueryParams
+from starlette.requests import HTTPConnection
 
 from schema.errors import RequestCode
 
@@ -127,6 +128,12 @@ def request_id(headers: Headers) -> str:
     """The id that the client or a proxy gave the request, or else a new one."""
     given = headers.get("x-request-id", "")
     return given if _REQUEST_ID.fullmatch(given) else new_request_id()
+
+
+def base_url(connection: HTTPConnection, public_url: str | None = None) -> str:
+    """How the sender of a request reaches the service, without a slash at its end."""
+    given = public_url or str(connection.base_url)
+    return re.sub(r"^ws", "http", given).rstrip("/")
 
 
 def new_request_id() -> str:

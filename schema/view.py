@@ -31,7 +31,7 @@ from schema import requests
 from schema.context import Context
 from schema.errors import MASKED, RequestCode, Schema, is_request_error, present, refusal
 from schema.requests import GRAPHQL, HTML, JSON, Parameters, Refused
-from schema.websocket import Authenticate, Handler, MakeContext, Socket
+from schema.websocket import Authenticate, BaseUrl, Handler, MakeContext, Socket
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -105,6 +105,7 @@ class View(GraphQL[Context, None]):
         page: Page,
         make_context: MakeContext = Context,
         doorway: Doorway | None = None,
+        base_url: BaseUrl = requests.base_url,
     ) -> None:
         """`authenticate` gets the value of an Authorization header, or None, and raises Unauthenticated if it is not good."""
         self.doorway = doorway or Doorway()
@@ -117,6 +118,7 @@ class View(GraphQL[Context, None]):
             allowed_origins=self.doorway.allowed_origins,
         )
         self.authenticate, self.make_context, self.page = authenticate, make_context, page
+        self.base_url = base_url
         self.recheck_s = self.doorway.recheck_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -168,7 +170,8 @@ class View(GraphQL[Context, None]):
             raise Refused(RequestCode.BAD_REQUEST, "A GET request needs the header GraphQL-Require-Preflight: 1.")
         caller = await self._caller(request)
         given = requests.parameters_in_url(request.query_params) if is_get else await self._parameters_in_body(request)
-        result = await self._run(given, request.method, self.make_context(caller, request_id))
+        context = self.make_context(caller, request_id, self.base_url(request))
+        result = await self._run(given, request.method, context)
         return _answer(result, media)
 
     async def _caller(self, request: Request) -> Caller | None:
@@ -217,7 +220,7 @@ class View(GraphQL[Context, None]):
 
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
         """A context that nothing uses: the base class wants one per socket, where each operation gets its own."""
-        return self.make_context(None, "")
+        return self.make_context(None, "", "")
 
     def decode_json(self, data: str | bytes) -> object:
         """A WebSocket message; orjson refuses lone surrogates, NaN, and nesting that would exhaust the stack."""

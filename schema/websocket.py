@@ -14,6 +14,7 @@ from typing import Protocol, cast
 
 import structlog
 from graphql import GraphQLError
+from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocketState
 from strawberry.asgi import ASGIWebSocketAdapter
 from strawberry.http.exceptions import WebSocketDisconnected
@@ -41,8 +42,11 @@ _TYPES = ("connection_init", "ping", "pong", "subscribe", "complete")  # no set:
 Authenticate = Callable[[str | None], Awaitable[Caller | None]]
 """The caller behind an Authorization header's value, None without one. Raises Unauthenticated when the token is not good."""
 
-MakeContext = Callable[[Caller | None, str], Context]
-"""The context of one operation, of the caller and the request id."""
+MakeContext = Callable[[Caller | None, str, str], Context]
+"""The context of one operation, of the caller, the request id, and how the caller reaches the service."""
+
+BaseUrl = Callable[[HTTPConnection], str]
+"""How the sender of a request reaches the service."""
 
 
 class Doors(Protocol):
@@ -50,6 +54,7 @@ class Doors(Protocol):
 
     authenticate: Authenticate
     make_context: MakeContext
+    base_url: BaseUrl
     recheck_s: float
 
 
@@ -189,7 +194,7 @@ class Handler(BaseGraphQLTransportWSHandler[Context, None]):
                 results = await self.schema.stream(
                     operation.query,
                     variable_values=operation.variables,
-                    context_value=self.doors.make_context(self.caller, request_id),
+                    context_value=self.doors.make_context(self.caller, request_id, self.doors.base_url(self.socket.ws)),
                     operation_name=operation.operation_name,
                 )
                 async with aclosing(results):

@@ -20,6 +20,7 @@ DEFAULTS: Mapping[QuotaResource, int | None] = {
     QuotaResource.DISKS: 400,
     QuotaResource.DISK_GIB: 40_000,
     QuotaResource.KEY_PAIRS: 100,
+    QuotaResource.UPLOADS: 20,
 }
 """Limits of a new project; images and image jobs by IMS's constraints, the others by what one host could ever hold."""
 
@@ -40,9 +41,11 @@ async def take(project_id: UUID, **amounts: int) -> None:
         if not amount:
             continue
         rows = Quota.filter(project_id=project_id, resource=resource)
-        fits = Q(limit__isnull=True) | Q(limit__gte=F("used") + amount)
-        if not await rows.filter(fits).update(used=F("used") + amount):
-            quota = await rows.get()
+        room = rows.filter(Q(limit__isnull=True) | Q(limit__gte=F("used") + amount))
+        if await room.update(used=F("used") + amount):
+            continue
+        quota = await _quota(project_id, resource)  # perhaps it was missing
+        if not await room.update(used=F("used") + amount):
             raise QuotaExceeded(
                 f"{resource.value}: {quota.used} of {quota.limit} are used, {amount} more do not fit.",
                 otc=OTC.get(resource, "Ecs.0001"),
@@ -55,17 +58,26 @@ async def fits(project_id: UUID, **amounts: int) -> None:
     Raises: QuotaExceeded.
     """
     for resource, amount in _in_order(amounts):
-        quota = await Quota.get(project_id=project_id, resource=resource)
+        quota = await _quota(project_id, resource)
         if quota.limit is not None and quota.used + amount > quota.limit:
             message = f"{resource.value}: {quota.used} of {quota.limit} are used, {amount} more do not fit."
             raise QuotaExceeded(message, otc=OTC.get(resource, "Ecs.0001"))
 
 
-async def give_back(project_id: UUID, **amounts: int) -> None:
+async def give_back(project_id: UUID | str, **amounts: int) -> None:
     """Count down, in the transaction that removes what was counted."""
     for resource, amount in _in_order(amounts):
         if amount:
             await Quota.filter(project_id=project_id, resource=resource).update(used=F("used") - amount)
+
+
+async def _quota(project_id: UUID, resource: QuotaResource) -> Quota:
+    """A project's quota; a project that is older than the resource gets the default now."""
+    if (quota := await Quota.get_or_none(project_id=project_id, resource=resource)) is not None:
+        return quota
+    missing = Quota(project_id=project_id, resource=resource, limit=DEFAULTS[resource])
+    await Quota.bulk_create([missing], ignore_conflicts=True)
+    return await Quota.get(project_id=project_id, resource=resource)
 
 
 def _in_order(amounts: Mapping[str, int]) -> list[tuple[QuotaResource, int]]:

@@ -1,0 +1,91 @@
+"""What tests of uploads share: beginning one, and speaking tus by hand."""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from app.files import path_of
+from tests.client import Client
+
+CREATE = """mutation($input: CreateUploadInput!) { createUpload(input: $input) {
+  upload { id url protocol status sizeBytes offsetBytes fileName createdAt expiresAt checksum { algorithm value } }
+  userErrors { code otcCode field message } } }"""
+UPLOAD = """query($id: ID!) { node(id: $id) { ... on Upload {
+  status offsetBytes sizeBytes fileName expiresAt checksum { algorithm value } fault { code message } } } }"""
+SHOWN = "{ uploads(first: 100) { totalCount nodes { id status offsetBytes } } viewer { quotas { resource used } } }"
+
+
+@dataclass
+class Sender:
+    """A client that speaks tus as a test wants it."""
+
+    client: Client
+    data_dir: Path
+
+    async def begin(self, size: int, **more: object) -> dict[str, Any]:
+        """An upload."""
+        payload = await self.client.one(CREATE, input={"sizeBytes": size} | more)
+        assert payload["userErrors"] == [], payload
+        upload: dict[str, Any] = payload["upload"]
+        return upload
+
+    async def refusal(self, **input: object) -> tuple[str, list[str] | None, str | None]:
+        """The code, field and OTC code of a createUpload that is refused, and makes nothing."""
+        before = await self.client.ask(SHOWN)
+        payload = await self.client.one(CREATE, input=input)
+        (error,) = payload["userErrors"]
+        assert payload["upload"] is None
+        assert await self.client.ask(SHOWN) == before
+        return error["code"], error["field"], error["otcCode"]
+
+    async def call(self, method: str, url: str, content: Any = None, **headers: str | int) -> httpx2.Response:
+        """A request with what every tus request has; `upload_offset=3` is a header."""
+        named = {name.replace("_", "-"): str(value) for name, value in headers.items()}
+        named = {"Tus-Resumable": "1.0.0"} | named
+        return await self.client.http.request(method, url, content=content, headers=named)
+
+    async def patch(self, url: str, offset: int, content: Any, **headers: str | int) -> httpx2.Response:
+        """Bytes."""
+        given = {"content_type": "application/offset+octet-stream", "upload_offset": offset}
+        return await self.call("PATCH", url, content, **given | headers)
+
+    async def offset(self, url: str) -> int:
+        """How much is here."""
+        response = await self.call("HEAD", url)
+        assert response.status_code == 200, response
+        return int(response.headers["upload-offset"])
+
+    async def state(self, upload: dict[str, Any]) -> Any:
+        """The upload as the API shows it; None when it is gone."""
+        return await self.client.one(UPLOAD, id=upload["id"])
+
+    def file(self, upload: dict[str, Any]) -> Path:
+        """Where its bytes lie."""
+        return path_of(self.data_dir, plain_id(upload))
+
+    async def used(self) -> int:
+        """What the quota counts."""
+        quotas = await self.client.one("{ viewer { quotas { resource used } } }")
+        return next((q["used"] for q in quotas["quotas"] if q["resource"] == "UPLOADS"), 0)
+
+
+def plain_id(upload: dict[str, Any]) -> str:
+    """The UUID in an opaque id."""
+    return b64decode(upload["id"]).decode().partition(":")[2]
+
+
+def base64(data: bytes) -> str:
+    """As headers have it."""
+    return b64encode(data).decode()
+
+
+@pytest.fixture
+async def sender(project, service) -> Sender:
+    """A project that uploads."""
+    return Sender(await project("alice"), service.settings.data_dir)
