@@ -21,6 +21,8 @@ class ErrorCode(StrEnum):
     NOT_ACTIVE = "NOT_ACTIVE"
     NOT_ACCEPTED = "NOT_ACCEPTED"
     NOT_SHAREABLE = "NOT_SHAREABLE"
+    NOT_COPYABLE = "NOT_COPYABLE"
+    WRONG_IMAGE_KIND = "WRONG_IMAGE_KIND"
     FLAVOR_ABANDONED = "FLAVOR_ABANDONED"
     FLAVOR_SOLD_OUT = "FLAVOR_SOLD_OUT"
     NO_CAPACITY = "NO_CAPACITY"
@@ -32,6 +34,8 @@ class ErrorCode(StrEnum):
     TOO_MANY_DISKS = "TOO_MANY_DISKS"
     USER_DATA_UNSUPPORTED = "USER_DATA_UNSUPPORTED"
     KEY_UNAVAILABLE = "KEY_UNAVAILABLE"
+    UPLOAD_INCOMPLETE = "UPLOAD_INCOMPLETE"
+    CHECKSUM_MISMATCH = "CHECKSUM_MISMATCH"
     INSUFFICIENT_STORAGE = "INSUFFICIENT_STORAGE"
     ENGINE_FAILED = "ENGINE_FAILED"
     TIMED_OUT = "TIMED_OUT"
@@ -58,6 +62,7 @@ class ImageKind(StrEnum):
     """What an image holds."""
 
     SYSTEM_DISK = "SYSTEM_DISK"
+    DATA_DISK = "DATA_DISK"
     FULL_ECS = "FULL_ECS"
 
 
@@ -78,7 +83,9 @@ class ImageAction(StrEnum):
     TAG = "TAG"
     DELETE = "DELETE"
     SHARE = "SHARE"
+    COPY = "COPY"
     LAUNCH = "LAUNCH"
+    CREATE_DISK = "CREATE_DISK"
     ACCEPT = "ACCEPT"
     REJECT = "REJECT"
 
@@ -87,7 +94,9 @@ class ImageSourceKind(StrEnum):
     """Where an image came from."""
 
     ECS = "ECS"
+    DISK = "DISK"
     FULL_ECS = "FULL_ECS"
+    IMAGE = "IMAGE"
     INSTALLED = "INSTALLED"
 
 
@@ -113,6 +122,18 @@ class ExportFormat(StrEnum):
     VMDK = "VMDK"
     VHD = "VHD"
     VHDX = "VHDX"
+
+
+class HashAlgorithm(StrEnum):
+    """How a checksum is worked out."""
+
+    SHA256 = "SHA256"
+
+
+class UploadProtocol(StrEnum):
+    """How the bytes of an upload are sent."""
+
+    TUS = "TUS"
 
 
 class UploadStatus(StrEnum):
@@ -196,6 +217,7 @@ class EcsAction(StrEnum):
     REBOOT = "REBOOT"
     DELETE = "DELETE"
     CREATE_IMAGE = "CREATE_IMAGE"
+    CHANGE_DISKS = "CHANGE_DISKS"
     READ_CONSOLE = "READ_CONSOLE"
 
 
@@ -204,9 +226,24 @@ class DiskStatus(StrEnum):
 
     CREATING = "CREATING"
     AVAILABLE = "AVAILABLE"
+    ATTACHING = "ATTACHING"
     IN_USE = "IN_USE"
+    DETACHING = "DETACHING"
+    EXTENDING = "EXTENDING"
+    UPLOADING = "UPLOADING"
     DELETING = "DELETING"
     ERROR = "ERROR"
+
+
+class DiskAction(StrEnum):
+    """What somebody may do with an EVS disk."""
+
+    UPDATE = "UPDATE"
+    ATTACH = "ATTACH"
+    DETACH = "DETACH"
+    EXTEND = "EXTEND"
+    DELETE = "DELETE"
+    CREATE_IMAGE = "CREATE_IMAGE"
 
 
 class DiskType(StrEnum):
@@ -269,12 +306,18 @@ class JobType(StrEnum):
     CREATE_IMAGE = "CREATE_IMAGE"
     CREATE_FULL_ECS_IMAGE = "CREATE_FULL_ECS_IMAGE"
     IMPORT_IMAGE = "IMPORT_IMAGE"
+    COPY_IMAGE = "COPY_IMAGE"
     DELETE_IMAGE = "DELETE_IMAGE"
     LAUNCH_ECS = "LAUNCH_ECS"
     START_ECS = "START_ECS"
     STOP_ECS = "STOP_ECS"
     REBOOT_ECS = "REBOOT_ECS"
     DELETE_ECS = "DELETE_ECS"
+    CREATE_DISK = "CREATE_DISK"
+    ATTACH_DISK = "ATTACH_DISK"
+    DETACH_DISK = "DETACH_DISK"
+    EXTEND_DISK = "EXTEND_DISK"
+    DELETE_DISK = "DELETE_DISK"
 
 
 class TokenScope(StrEnum):
@@ -284,6 +327,7 @@ class TokenScope(StrEnum):
     IMAGES = "IMAGES"
     SHARING = "SHARING"
     ECS = "ECS"
+    STORAGE = "STORAGE"
     OPERATOR = "OPERATOR"
 
 
@@ -298,6 +342,7 @@ class QuotaResource(StrEnum):
     DISKS = "DISKS"
     DISK_GIB = "DISK_GIB"
     KEY_PAIRS = "KEY_PAIRS"
+    UPLOADS = "UPLOADS"
 
 
 class ImageOrderField(StrEnum):

@@ -15,14 +15,28 @@ from uuid import UUID
 from tortoise.expressions import Q, RawSQL, Subquery
 from tortoise.queryset import QuerySet
 
+from app import db
 from app.disks.models import EvsDisk
 from app.ecs.models import EcsInstance, EcsTag, Flavor, KeyPair
-from app.enums import EcsAction, EcsStatus, ErrorCode, ImageAction, ImageStatus, ShareStatus, TokenScope
-from app.errors import Busy, Forbidden, InvalidState, Refused, ServiceError
+from app.enums import (
+    DiskAction,
+    DiskStatus,
+    EcsAction,
+    EcsStatus,
+    ErrorCode,
+    ImageAction,
+    ImageKind,
+    ImageStatus,
+    ShareStatus,
+    TokenScope,
+    UploadStatus,
+)
+from app.errors import Busy, Forbidden, InvalidState, Refused, ServiceError, Unsupported
 from app.images.models import Image, ImageDisk, ImageTag
-from app.jobs.models import Job, JobEcs
+from app.jobs.models import Job, JobDisk, JobEcs
 from app.projects.models import Project, Quota
 from app.sharing.models import ImageMember
+from app.uploads.models import Upload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,9 +143,19 @@ def visible_jobs(caller: Caller) -> QuerySet[Job]:
     return Job.filter(project_id=caller.project_id)
 
 
+def visible_uploads(caller: Caller) -> QuerySet[Upload]:
+    """The caller's own; one that has expired is gone, unless a job is using it."""
+    return Upload.filter(Q(status=UploadStatus.USED) | Q(expires_at__gt=db.now()), project_id=caller.project_id)
+
+
 def visible_job_ecs(caller: Caller) -> QuerySet[JobEcs]:
     """All: only ever reached through a job that is visible itself, and the ECS behind it is looked at anew."""
     return JobEcs.all()
+
+
+def visible_job_disks(caller: Caller) -> QuerySet[JobDisk]:
+    """All: only ever reached through a job that is visible itself, and the disk behind it is looked at anew."""
+    return JobDisk.all()
 
 
 def visible_projects(caller: Caller) -> QuerySet[Project]:
@@ -172,6 +196,8 @@ class ImageFacts(Protocol):
     @property
     def is_public(self) -> bool: ...
     @property
+    def kind(self) -> ImageKind: ...
+    @property
     def status(self) -> ImageStatus: ...
     @property
     def protected(self) -> bool: ...
@@ -184,8 +210,23 @@ IMAGE_SCOPES = {
     ImageAction.SHARE: TokenScope.SHARING,
     ImageAction.ACCEPT: TokenScope.SHARING,
     ImageAction.REJECT: TokenScope.SHARING,
+    ImageAction.COPY: TokenScope.IMAGES,
     ImageAction.LAUNCH: TokenScope.ECS,
+    ImageAction.CREATE_DISK: TokenScope.STORAGE,
 }
+USES = {
+    ImageAction.LAUNCH: ({ImageKind.SYSTEM_DISK, ImageKind.FULL_ECS}, ErrorCode.WRONG_IMAGE_KIND, "launched"),
+    ImageAction.CREATE_DISK: ({ImageKind.DATA_DISK}, ErrorCode.WRONG_IMAGE_KIND, "made a data disk of"),
+    ImageAction.COPY: ({ImageKind.SYSTEM_DISK, ImageKind.DATA_DISK}, ErrorCode.NOT_COPYABLE, "copied"),
+}
+"""What may be done with every image that one has a right to use: with which kinds of images, and how it is refused with others."""
+USE_OTC = {
+    ErrorCode.NOT_ACCEPTED: ("Ecs.0031", "IMG.0196"),
+    ErrorCode.NOT_ACTIVE: ("Ecs.0032", "IMG.0046"),
+    ErrorCode.WRONG_IMAGE_KIND: ("Ecs.0007", "IMG.0024"),
+    ErrorCode.NOT_COPYABLE: ("IMG.0128", "IMG.0128"),
+}
+"""Codes of ECS, and of IMS where an image is copied."""
 
 
 def image_refusal(
@@ -197,8 +238,8 @@ def image_refusal(
         return Forbidden(f"This needs a token with scope {scope.value}.", otc="IMG.0026")
     if action in (ImageAction.ACCEPT, ImageAction.REJECT):
         return None if share else Forbidden("This image is not shared with your project.", otc="IMG.0026")
-    if action is ImageAction.LAUNCH:
-        return _launch_refusal(caller, image, share)
+    if action in USES:
+        return use_refusal(caller, action, image, share)
     owns = image.project_id == caller.project_id
     if image.is_public and (not owns or not caller.is_operator or action in (ImageAction.DELETE, ImageAction.SHARE)):
         return _public_refusal(action)
@@ -207,14 +248,24 @@ def image_refusal(
     return _state_refusal(action, image)
 
 
-def _launch_refusal(caller: Caller, image: ImageFacts, share: ShareStatus | None) -> ServiceError | None:
+def use_refusal(
+    caller: Caller, action: ImageAction, image: ImageFacts, share: ShareStatus | None
+) -> ServiceError | None:
+    """Why an image may not be launched, copied or made disks of by whoever has the scope for that, or None."""
+    kinds, wrong_kind, done = USES[action]
     if not image.is_public and image.project_id != caller.project_id and share is not ShareStatus.ACCEPTED:
         if share is None:
-            return Forbidden("Only its owner and projects that it is shared with may launch an image.", otc="IMG.0026")
-        return Refused(ErrorCode.NOT_ACCEPTED, "Accept the share of this image first (acceptShares).", otc="Ecs.0031")
+            return Forbidden("Only its owner and projects that it is shared with may use an image.", otc="IMG.0026")
+        return _use(action, ErrorCode.NOT_ACCEPTED, "Accept the share of this image first (acceptShares).")
     if image.status is not ImageStatus.ACTIVE:
-        return Refused(ErrorCode.NOT_ACTIVE, f"The image is {image.status.value}, not ACTIVE.", otc="Ecs.0032")
+        return _use(action, ErrorCode.NOT_ACTIVE, f"The image is {image.status.value}, not ACTIVE.")
+    if image.kind not in kinds:
+        return _use(action, wrong_kind, f"A {image.kind.value} image cannot be {done}.")
     return None
+
+
+def _use(action: ImageAction, code: ErrorCode, message: str) -> Refused:
+    return Refused(code, message, otc=USE_OTC[code][action is ImageAction.COPY])
 
 
 def _public_refusal(action: ImageAction) -> ServiceError:
@@ -283,8 +334,16 @@ ECS_STATES: dict[EcsAction, set[EcsStatus]] = {
     EcsAction.REBOOT: {EcsStatus.ACTIVE},
     EcsAction.DELETE: set(EcsStatus) - {EcsStatus.DELETED},
     EcsAction.CREATE_IMAGE: {EcsStatus.ACTIVE, EcsStatus.SHUTOFF},
+    EcsAction.CHANGE_DISKS: {EcsStatus.ACTIVE, EcsStatus.SHUTOFF},
 }
 """The statuses that an action needs (domain rules 2.10 and 2.15)."""
+
+ECS_SCOPES = {
+    EcsAction.CREATE_IMAGE: TokenScope.IMAGES,
+    EcsAction.CHANGE_DISKS: TokenScope.STORAGE,
+    EcsAction.READ_CONSOLE: TokenScope.READ,
+}
+"""Of actions that are not operations of an ECS."""
 
 JOBLESS = {EcsAction.UPDATE, EcsAction.READ_CONSOLE}
 """What may be done while a job holds the ECS."""
@@ -292,9 +351,7 @@ JOBLESS = {EcsAction.UPDATE, EcsAction.READ_CONSOLE}
 
 def ecs_refusal(caller: Caller, action: EcsAction, ecs: EcsFacts) -> ServiceError | None:
     """Why the caller may not do this to an ECS that it sees, or None."""
-    scope = {EcsAction.CREATE_IMAGE: TokenScope.IMAGES, EcsAction.READ_CONSOLE: TokenScope.READ}.get(
-        action, TokenScope.ECS
-    )
+    scope = ECS_SCOPES.get(action, TokenScope.ECS)
     if scope not in caller.scopes:
         return Forbidden(f"This needs a token with scope {scope.value}.")
     if ecs.project_id != caller.project_id:
@@ -307,6 +364,49 @@ def ecs_refusal(caller: Caller, action: EcsAction, ecs: EcsFacts) -> ServiceErro
         return InvalidState(
             f"The ECS is {ecs.status.value}; this needs {needs}.", otc="IMG.0126" if imaging else "Ecs.0100"
         )
+    return None
+
+
+class DiskFacts(Protocol):
+    """What the rules need to know of an EVS disk."""
+
+    @property
+    def project_id(self) -> str: ...
+    @property
+    def status(self) -> DiskStatus: ...
+    @property
+    def job_id(self) -> str | None: ...
+    @property
+    def is_system(self) -> bool: ...
+
+
+DISK_STATES: dict[DiskAction, set[DiskStatus]] = {
+    DiskAction.UPDATE: set(DiskStatus),
+    DiskAction.ATTACH: {DiskStatus.AVAILABLE},
+    DiskAction.DETACH: {DiskStatus.IN_USE},
+    DiskAction.EXTEND: {DiskStatus.AVAILABLE, DiskStatus.IN_USE},
+    DiskAction.DELETE: {DiskStatus.AVAILABLE, DiskStatus.ERROR},
+    DiskAction.CREATE_IMAGE: {DiskStatus.AVAILABLE, DiskStatus.IN_USE},
+}
+"""The statuses that an action needs (domain rules 2.17)."""
+
+
+def disk_refusal(caller: Caller, action: DiskAction, disk: DiskFacts) -> ServiceError | None:
+    """Why the caller may not do this to an EVS disk that it sees, or None."""
+    imaging = action is DiskAction.CREATE_IMAGE
+    scope = TokenScope.IMAGES if imaging else TokenScope.STORAGE
+    if scope not in caller.scopes:
+        return Forbidden(f"This needs a token with scope {scope.value}.")
+    if disk.project_id != caller.project_id:
+        return Forbidden("Only its own project may do this to an EVS disk.")
+    if action is DiskAction.DETACH and disk.is_system:
+        return Unsupported("A system disk cannot be detached.")
+    if disk.job_id is not None and action is not DiskAction.UPDATE:
+        return Busy("Another job holds the disk; wait for it.", otc="IMG.0010" if imaging else "Ecs.0103")
+    if disk.status not in DISK_STATES[action]:
+        needs = " or ".join(sorted(status.value for status in DISK_STATES[action]))
+        message = f"The disk is {disk.status.value}; this needs {needs}."
+        return InvalidState(message, otc="IMG.0006" if imaging else "Ecs.0103")
     return None
 
 

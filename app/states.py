@@ -15,7 +15,7 @@ from tortoise import Tortoise
 from tortoise.models import Model
 
 from app import db, events
-from app.enums import ContentState, DiskStatus, EcsStatus, EventType, ImageStatus, JobStatus, ShareStatus
+from app.enums import ContentState, DiskStatus, EcsStatus, EventType, ImageStatus, JobStatus, ShareStatus, UploadStatus
 from app.errors import InvalidState
 
 S = TypeVar("S", bound=StrEnum)
@@ -119,9 +119,19 @@ ECS = Machine(
 DISK = Machine(
     "EvsDisk",
     {
-        DiskStatus.CREATING: {DiskStatus.IN_USE, DiskStatus.ERROR, DiskStatus.DELETING},
-        DiskStatus.IN_USE: {DiskStatus.AVAILABLE, DiskStatus.DELETING},
-        DiskStatus.AVAILABLE: {DiskStatus.DELETING},
+        DiskStatus.CREATING: {DiskStatus.IN_USE, DiskStatus.AVAILABLE, DiskStatus.ERROR, DiskStatus.DELETING},
+        DiskStatus.IN_USE: {
+            DiskStatus.AVAILABLE,
+            DiskStatus.DETACHING,
+            DiskStatus.EXTENDING,
+            DiskStatus.UPLOADING,
+            DiskStatus.DELETING,
+        },
+        DiskStatus.AVAILABLE: {DiskStatus.ATTACHING, DiskStatus.EXTENDING, DiskStatus.UPLOADING, DiskStatus.DELETING},
+        DiskStatus.ATTACHING: {DiskStatus.IN_USE, DiskStatus.AVAILABLE},
+        DiskStatus.DETACHING: {DiskStatus.IN_USE, DiskStatus.AVAILABLE},
+        DiskStatus.EXTENDING: {DiskStatus.IN_USE, DiskStatus.AVAILABLE},
+        DiskStatus.UPLOADING: {DiskStatus.IN_USE, DiskStatus.AVAILABLE},
         DiskStatus.ERROR: {DiskStatus.DELETING},
         DiskStatus.DELETING: {},
     },
@@ -135,6 +145,16 @@ CONTENT = Machine(
         ContentState.RELEASED: {},
     },
     column="state",
+)
+
+UPLOAD = Machine(
+    "Upload",
+    {
+        UploadStatus.RECEIVING: {UploadStatus.COMPLETE, UploadStatus.FAILED},
+        UploadStatus.COMPLETE: {UploadStatus.USED},
+        UploadStatus.USED: {UploadStatus.COMPLETE},
+        UploadStatus.FAILED: {},
+    },
 )
 
 JOB = Machine(

@@ -11,7 +11,9 @@ import structlog
 
 from app import db, faults, states
 from app.contents.models import Content
+from app.disks import jobs as disks
 from app.disks.models import EvsDisk
+from app.ecs import disk_jobs as disks_of_ecs
 from app.ecs import host
 from app.ecs import jobs as ecs
 from app.ecs.models import EcsInstance
@@ -32,15 +34,21 @@ HANDLERS: Mapping[JobType, Handler] = {
     JobType.CREATE_IMAGE: sources.CreateImage(),
     JobType.CREATE_FULL_ECS_IMAGE: sources.CreateFullEcsImage(),
     JobType.IMPORT_IMAGE: sources.ImportImage(),
+    JobType.COPY_IMAGE: sources.CopyImage(),
     JobType.DELETE_IMAGE: sources.DeleteImage(),
     JobType.LAUNCH_ECS: ecs.LaunchEcs(),
     JobType.START_ECS: ecs.StartEcs(),
     JobType.STOP_ECS: ecs.StopEcs(),
     JobType.REBOOT_ECS: ecs.RebootEcs(),
     JobType.DELETE_ECS: ecs.DeleteEcs(),
+    JobType.CREATE_DISK: disks.CreateDisks(),
+    JobType.ATTACH_DISK: disks_of_ecs.AttachDisk(),
+    JobType.DETACH_DISK: disks_of_ecs.DetachDisk(),
+    JobType.EXTEND_DISK: disks_of_ecs.ExtendDisk(),
+    JobType.DELETE_DISK: disks.DeleteDisk(),
 }
 CONCURRENCY = 16
-LIMITS = {JobType.CREATE_IMAGE: 2, JobType.IMPORT_IMAGE: 2}
+LIMITS = {JobType.CREATE_IMAGE: 2, JobType.IMPORT_IMAGE: 2, JobType.COPY_IMAGE: 2}
 """Copies at a time: more of them only make the disk seek."""
 TOMBSTONE = timedelta(days=1)
 """How long the row of a deleted ECS is kept for whoever watched it."""

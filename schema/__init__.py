@@ -10,6 +10,7 @@ from graphql import GraphQLInputObjectType, GraphQLInterfaceType, GraphQLObjectT
 from strawberry.schema.config import StrawberryConfig
 
 from schema import enums
+from schema.disks.mutations import DiskMutations
 from schema.disks.queries import DiskQueries
 from schema.documents import extensions
 from schema.ecs.key_pairs import KeyPairMutations
@@ -31,6 +32,8 @@ from schema.projects.queries import ProjectQueries
 from schema.scalars import SCALAR_MAP
 from schema.sharing.mutations import SharingMutations
 from schema.sources.mutations import SourceMutations
+from schema.uploads.mutations import UploadMutations
+from schema.uploads.queries import UploadQueries
 
 __all__ = ["SDL", "enums", "make_schema", "print_sdl", "schema"]
 
@@ -39,7 +42,7 @@ SDL: Final = Path(__file__).parent / "schema.graphql"
 
 
 @strawberry.type(description="What can be read.")
-class Query(ProjectQueries, NodeQueries, ImageQueries, EcsQueries, DiskQueries, JobQueries):
+class Query(ProjectQueries, NodeQueries, ImageQueries, EcsQueries, DiskQueries, JobQueries, UploadQueries):
     pass
 
 
@@ -48,7 +51,15 @@ class Query(ProjectQueries, NodeQueries, ImageQueries, EcsQueries, DiskQueries, 
     "an internal error."
 )
 class Mutation(
-    SourceMutations, ImageMutations, SharingMutations, LaunchMutations, EcsMutations, KeyPairMutations, JobMutations
+    SourceMutations,
+    ImageMutations,
+    SharingMutations,
+    LaunchMutations,
+    EcsMutations,
+    DiskMutations,
+    KeyPairMutations,
+    JobMutations,
+    UploadMutations,
 ):
     pass
 

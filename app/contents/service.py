@@ -26,8 +26,10 @@ async def let_go(content_ids: Iterable[UUID], *, project_id: UUID, image_id: UUI
 
     Returns: the job, if there is anything to do.
     """
-    released: list[UUID] = []
-    for content_id in sorted(set(content_ids)):
+    ids, released = sorted(set(content_ids)), list[UUID]()
+    # Locked first: of two that remove the last two holders, the second sees that it was the last.
+    await Content.filter(id__in=ids).order_by("id").select_for_update().values_list("id", flat=True)
+    for content_id in ids:
         held = [await states.table(holder).exists(content_id=content_id) for holder in HOLDERS]
         if not any(held) and await states.CONTENT.move(content_id, ContentState.RELEASED):
             released.append(content_id)

@@ -1,4 +1,4 @@
-"""How EVS disks are read. The ECS above adds itself."""
+"""How EVS disks are read, and what they add to the nouns below. The ECS above adds itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from app.disks.models import EvsDisk
 from app.enums import DiskStatus, DiskType
 from app.faults import Fault
 from app.images.reads import IMAGES
-from app.reading import Noun, Remembered, Row
+from app.jobs.reads import JOB_DISKS, JOBS
+from app.reading import Noun, Remembered, Row, Through
 
 
 class EvsDiskRow(Row):
@@ -16,6 +17,7 @@ class EvsDiskRow(Row):
     noun = "EvsDisk"
     project_id: str
     ecs_id: str | None
+    job_id: str | None
     name: str
     size_gib: int
     type: DiskType
@@ -25,7 +27,7 @@ class EvsDiskRow(Row):
 
     @property
     def fault(self) -> Fault | None:
-        """Why it could not be made."""
+        """Why it could not be made, or what befell it."""
         return faults.fault_of(self)
 
 
@@ -37,3 +39,5 @@ EVS_DISKS = Noun(
     relations={"image": Remembered(IMAGES, "image_id", "image_name", "image")},
     order=("-created_at", "-id"),
 )
+
+JOBS.relations["evs_disks"] = Through(JOB_DISKS, "job_id", EVS_DISKS, "disk_id")

@@ -159,7 +159,7 @@ async def launchable_on(caller: Caller, where: ImageFilter) -> Q:
     ):
         return Q(id__in=[])
     ram = flavor.ram_mib
-    condition = Q(status=ImageStatus.ACTIVE, min_ram_mib__lte=ram)
+    condition = Q(status=ImageStatus.ACTIVE, kind__in=list(policy.USES[ImageAction.LAUNCH][0]), min_ram_mib__lte=ram)
     condition &= Q(max_ram_mib__isnull=True) | Q(max_ram_mib__gte=ram)
     condition &= Q(architecture__isnull=True) | Q(architecture=flavor.architecture)
     condition &= Q(firmware__isnull=True) | Q(firmware__in=list(engine.firmwares))

@@ -13,6 +13,8 @@ from passlib.hash import sha512_crypt
 from app import events, policy
 from app.contents.models import Content
 from app.disks.models import EvsDisk
+from app.disks.rules import names
+from app.disks.templates import check_still_there
 from app.ecs import rules
 from app.ecs.models import EcsInstance, EcsTag
 from app.ecs.planning import LaunchRequest, Plan, plan_launch
@@ -105,14 +107,15 @@ async def _still_launchable(caller: Caller, plan: Plan) -> None:
     refusal = policy.image_refusal(caller, ImageAction.LAUNCH, images.Facts.of(image), share)
     if refusal is not None:
         raise refusal.at(*where)
-    contents = [disk.content_id for disk in plan.disks if disk.content_id]
+    contents = [disk.content_id for disk in plan.disks if disk.content_id and not disk.template]
     if await Content.filter(id__in=contents, state=ContentState.SEALED).count() != len(contents):
         raise Refused(ErrorCode.NOT_ACTIVE, "The image's bytes are not there.", field=where, otc="Ecs.0032")
+    await check_still_there(caller, [disk.template for disk in plan.disks if disk.template])
 
 
 def _machines(caller: Caller, plan: Plan, job_id: UUID, password_hash: str | None) -> Iterator[EcsInstance]:
     request = plan.request
-    for name in rules.names(request.name, request.count):
+    for name in names(request.name, request.count):
         yield EcsInstance(
             id=uuid4(),
             project_id=caller.project,
@@ -137,6 +140,9 @@ def _machines(caller: Caller, plan: Plan, job_id: UUID, password_hash: str | Non
 
 def _rows(caller: Caller, plan: Plan, machine: EcsInstance) -> Iterator[EvsDisk]:
     for disk in plan.disks:
+        image_id, image_name = plan.request.image_id, plan.image.name
+        if disk.template:
+            image_id, image_name = disk.template.image_id, disk.template.name
         of_image = disk.content_id is not None
         yield EvsDisk(
             id=uuid4(),
@@ -149,6 +155,6 @@ def _rows(caller: Caller, plan: Plan, machine: EcsInstance) -> Iterator[EvsDisk]
             status=DiskStatus.CREATING,
             is_system=disk.is_system,
             boot_index=disk.boot_index,
-            image_id=plan.request.image_id if of_image else None,
-            image_name=plan.image.name if of_image else None,
+            image_id=image_id if of_image else None,
+            image_name=image_name if of_image else None,
         )

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from app import filters, policy
+from app.disks import rules as disk_rules
+from app.disks.templates import Template, find_template
 from app.ecs import flavors, host, rules
 from app.ecs.models import KeyPair
 from app.ecs.reads import FlavorRow
 from app.ecs.rules import DataDisk
-from app.enums import DiskType, ErrorCode, ImageAction
+from app.enums import DiskType, ErrorCode, ImageAction, ImageKind
 from app.errors import InvalidInput, NotFound, Refused, ServiceError
 from app.images import rules as image_rules
 from app.images import service as images
@@ -65,6 +67,8 @@ class DiskPlan:
     content_id: UUID | None
     label: str
     is_system: bool = False
+    template: Template | None = None
+    """The data disk image that it is made from, if it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +111,11 @@ async def plan_launch(caller: Caller, request: LaunchRequest) -> Plan:
     restored = len(image_disks) - 1
     engine = host.current().capabilities
     rules.check_data_disks(request.data_disks, restored=restored, flavor=flavor, engine=engine)
+    templates = await _templates(caller, request, image)
+    first = max(disk.boot_index for disk in disks) + 1
+    disks += [
+        _data_disk(data, first + index, templates.get(index), index) for index, data in enumerate(request.data_disks)
+    ]
     _check_words(request, image)
     return Plan(
         request=request,
@@ -150,11 +159,11 @@ def _check_words(request: LaunchRequest, image: ImageRow) -> None:
 
 
 def _disks(request: LaunchRequest, image: ImageRow, kept: Sequence[ImageDisk]) -> Iterator[DiskPlan]:
-    """The image's disks, larger where that is asked for, then the empty ones."""
+    """The image's disks, larger where that is asked for."""
     overrides = _overrides(request, kept)
     for disk in kept:
         override = overrides.get(disk.id, DiskOverride(disk.id))
-        kind = override.type or rules.DEFAULT_TYPE
+        kind = override.type or disk_rules.DEFAULT_TYPE
         size = override.size_gib or disk.size_gib
         if disk.is_system:
             asked = request.system_disk_gib if request.system_disk_gib is not None else override.size_gib
@@ -169,15 +178,34 @@ def _disks(request: LaunchRequest, image: ImageRow, kept: Sequence[ImageDisk]) -
             label=label,
             is_system=disk.is_system,
         )
+
+
+async def _templates(caller: Caller, request: LaunchRequest, image: ImageRow) -> dict[int, Template]:
+    """The data disk images that data disks are made from, by their places; each for one disk, and none beside a full-ECS image."""
+    found: dict[int, Template] = {}
     for index, data in enumerate(request.data_disks):
-        boot_index = len(kept) + index
-        yield DiskPlan(
-            boot_index=boot_index,
-            size_gib=data.size_gib,
-            type=data.type or rules.DEFAULT_TYPE,
-            content_id=None,
-            label=data.name or f"data-{boot_index}",
-        )
+        if data.image_id is None:
+            continue
+        where = ("input", "data_disks", str(index), "image_id")
+        if image.kind is ImageKind.FULL_ECS:
+            message = "A full-ECS image brings its data disks itself; further ones can only be empty."
+            raise InvalidInput(message, field=where, otc="Ecs.0007")
+        if data.image_id in {template.image_id for template in found.values()}:
+            raise InvalidInput("A data disk image is for one disk of an ECS.", field=where, otc="Ecs.0007")
+        found[index] = await find_template(caller, data.image_id, *where)
+    return found
+
+
+def _data_disk(data: DataDisk, boot_index: int, template: Template | None, place: int) -> DiskPlan:
+    where = ("input", "data_disks", str(place), "size_gib")
+    return DiskPlan(
+        boot_index=boot_index,
+        size_gib=template.size_gib(data.size_gib, *where) if template else data.size_gib or 0,
+        type=data.type or disk_rules.DEFAULT_TYPE,
+        content_id=template.content_id if template else None,
+        label=data.name or f"data-{boot_index}",
+        template=template,
+    )
 
 
 def _overrides(request: LaunchRequest, kept: Sequence[ImageDisk]) -> dict[UUID, DiskOverride]:
@@ -195,8 +223,8 @@ def _overrides(request: LaunchRequest, kept: Sequence[ImageDisk]) -> dict[UUID, 
         if size < disk.size_gib:
             message = f"This disk has {disk.size_gib} GiB, and can only be made larger."
             raise Refused(ErrorCode.DISK_TOO_SMALL, message, field=(*where, "size_gib"), otc="Ecs.0046")
-        if size > rules.MAX_DATA_DISK_GIB:
-            message = f"A disk has at most {rules.MAX_DATA_DISK_GIB} GiB."
+        if size > disk_rules.MAX_DATA_DISK_GIB:
+            message = f"A disk has at most {disk_rules.MAX_DATA_DISK_GIB} GiB."
             raise Refused(ErrorCode.DISK_TOO_LARGE, message, field=(*where, "size_gib"), otc="Ecs.0046")
         found[disk.id] = override
     return found

@@ -8,7 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
+from app.disks import rules as disk_rules
+from app.disks.rules import MAX_SYSTEM_DISK_GIB
 from app.ecs.host import Host
 from app.ecs.reads import FlavorRow
 from app.engines.base import Capabilities
@@ -16,13 +19,9 @@ from app.enums import DiskType, ErrorCode, Firmware, FlavorState, OsType, Warnin
 from app.errors import InvalidInput, Refused, ServiceError, Unsupported
 from app.images.reads import ImageRow
 
-MAX_SYSTEM_DISK_GIB = 1024
-MIN_DATA_DISK_GIB, MAX_DATA_DISK_GIB = 10, 32768
 MAX_DATA_DISKS = 59
-MAX_DISK_NAME = 255
 MAX_RAM_32_BIT_MIB = 4096
 LEAST_RAM_MIB = {OsType.WINDOWS: 1024, OsType.LINUX: 512, OsType.OTHER: 0}
-DEFAULT_TYPE = DiskType.SAS
 SOLD_OUT = (FlavorState.SELLOUT, FlavorState.OBT_SELLOUT)
 
 IMAGE_COLUMNS = (
@@ -94,11 +93,12 @@ def notices(flavor: FlavorRow) -> list[Notice]:
 
 @dataclass(frozen=True, slots=True)
 class DataDisk:
-    """An empty data disk to launch with."""
+    """A data disk to launch with: empty, or made from a data disk image."""
 
     name: str | None
-    size_gib: int
+    size_gib: int | None
     type: DiskType | None = None
+    image_id: UUID | None = None
 
 
 def system_disk_gib(image: ImageRow, *, content_gib: int, asked: int | None) -> int:
@@ -118,26 +118,26 @@ def system_disk_gib(image: ImageRow, *, content_gib: int, asked: int | None) -> 
     return size
 
 
+def max_data_disks(flavor: FlavorRow, engine: Capabilities) -> int:
+    """How many disks a machine may have beside its system disk."""
+    return min(flavor.max_data_disks, engine.max_data_disks, MAX_DATA_DISKS)
+
+
 def check_data_disks(disks: Sequence[DataDisk], *, restored: int, flavor: FlavorRow, engine: Capabilities) -> None:
-    """Number, names and sizes; `restored` more come from a full-ECS image.
+    """Number and names, and sizes of empty ones; `restored` more come from a full-ECS image.
 
     Raises: Refused: TOO_MANY_DISKS (Ecs.0042), DISK_TOO_SMALL, DISK_TOO_LARGE. InvalidInput: a name.
     """
-    most = min(flavor.max_data_disks, engine.max_data_disks, MAX_DATA_DISKS)
+    most = max_data_disks(flavor, engine)
     if len(disks) + restored > most:
         message = f"At most {most} data disks go with flavor {flavor.name}; there would be {len(disks) + restored}."
         raise Refused(ErrorCode.TOO_MANY_DISKS, message, field=("input", "data_disks"), otc="Ecs.0042")
     for index, disk in enumerate(disks):
-        where = ("input", "data_disks", str(index), "size_gib")
-        if disk.name is not None and not (1 <= len(disk.name) <= MAX_DISK_NAME and disk.name.isprintable()):
-            message = f"A disk's name has 1 to {MAX_DISK_NAME} printable characters."
-            raise InvalidInput(message, field=(*where[:-1], "name"), otc="Ecs.0007")
-        if disk.size_gib < MIN_DATA_DISK_GIB:
-            message = f"A data disk has at least {MIN_DATA_DISK_GIB} GiB."
-            raise Refused(ErrorCode.DISK_TOO_SMALL, message, field=where, otc="Ecs.0007")
-        if disk.size_gib > MAX_DATA_DISK_GIB:
-            message = f"A data disk has at most {MAX_DATA_DISK_GIB} GiB."
-            raise Refused(ErrorCode.DISK_TOO_LARGE, message, field=where, otc="Ecs.0007")
+        where = ("input", "data_disks", str(index))
+        if disk.name is not None:
+            disk_rules.check_name(disk.name, *where, "name")
+        if disk.image_id is None:
+            disk_rules.check_data_disk_size(disk.size_gib or 0, *where, "size_gib")
 
 
 ECS_NAME = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
@@ -158,11 +158,6 @@ def checked_ecs_name(name: str, *, count: int = 1) -> str:
         message = f"A name has 1 to {longest} letters, digits, dots, hyphens and underscores."
         raise InvalidInput(message, field=("input", "name"), otc="Ecs.0914" if len(name) > longest else "Ecs.0915")
     return name
-
-
-def names(base: str, count: int) -> list[str]:
-    """One name for each: the base alone, or numbered from 0000."""
-    return [base] if count == 1 else [f"{base}-{index:04d}" for index in range(count)]
 
 
 def hostname(name: str) -> str:

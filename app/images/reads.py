@@ -18,7 +18,7 @@ VARIANTS = {
     ImageVisibility.SHARED: "SharedImage",
 }
 
-MEMBER_LIMITS = {ImageKind.SYSTEM_DISK: 256, ImageKind.FULL_ECS: 10}
+MEMBER_LIMITS = {ImageKind.SYSTEM_DISK: 256, ImageKind.DATA_DISK: 256, ImageKind.FULL_ECS: 10}
 """Projects that an image may be shared with (IMS, restrictions on image sharing)."""
 
 
@@ -137,5 +137,5 @@ IMAGES = Noun(
     },
     order=("-created_at", "-id"),
 )
-RULE_COLUMNS = ("project_id", "is_public", "status", "protected")
+RULE_COLUMNS = ("project_id", "is_public", "kind", "status", "protected")
 """What app.policy needs to know of an image."""

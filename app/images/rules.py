@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from unicodedata import normalize
 
+from app.enums import ImageKind
 from app.errors import InvalidInput, LimitExceeded
 
 NAME = re.compile(r"[A-Za-z0-9._-](?:[A-Za-z0-9._ -]{0,126}[A-Za-z0-9._-])?", re.ASCII)
@@ -13,7 +14,8 @@ TAG_KEY = re.compile(r"[A-Za-z0-9_-]{1,36}", re.ASCII)
 TAG_VALUE = re.compile(r"[A-Za-z0-9_-]{0,43}", re.ASCII)
 MAX_DESCRIPTION = 1024
 MAX_TAGS = 10
-MAX_SYSTEM_DISK_GIB = 1024
+MAX_DISK_GIB = 1024
+MAX_DATA_DISK_GIB = 2048
 MAX_RAM_MIB = 4_194_304
 MAX_OS_TEXT = 64
 Tags = Sequence[tuple[str, str]]
@@ -70,13 +72,20 @@ def checked_tags(tags: Tags, *, field: str = "tags") -> dict[str, str]:
     return found
 
 
-def check_limits(*, min_disk_gib: int | None, min_ram_mib: int | None, max_ram_mib: int | None) -> None:
+def max_disk_gib(kind: ImageKind) -> int:
+    """The largest disk that an image of one disk is made of; a larger one can only be part of a full-ECS image (IMG.0111)."""
+    return MAX_DATA_DISK_GIB if kind is ImageKind.DATA_DISK else MAX_DISK_GIB
+
+
+def check_limits(
+    *, kind: ImageKind, min_disk_gib: int | None, min_ram_mib: int | None, max_ram_mib: int | None
+) -> None:
     """Bounds of what a machine must and may have.
 
     Raises: InvalidInput: IMG.0055.
     """
     ranges = {
-        "min_disk_gib": (min_disk_gib, 1, MAX_SYSTEM_DISK_GIB),
+        "min_disk_gib": (min_disk_gib, 1, max_disk_gib(kind)),
         "min_ram_mib": (min_ram_mib, 0, MAX_RAM_MIB),
         "max_ram_mib": (max_ram_mib, 1, MAX_RAM_MIB),
     }

@@ -12,7 +12,7 @@ from tortoise.expressions import RawSQL
 
 from app import db, events, policy, states
 from app.contents import service as contents
-from app.enums import EventType, ImageAction, ImageOrderField, ImageStatus, OrderDirection
+from app.enums import EventType, ImageAction, ImageKind, ImageOrderField, ImageStatus, OrderDirection
 from app.errors import InvalidInput, LimitExceeded, NotFound, ServiceError
 from app.images import filters, rules
 from app.images.facets import facets
@@ -34,7 +34,7 @@ ORDER = {
     ImageOrderField.SHARED_AT: "shared_at",
 }
 Order = Sequence[tuple[ImageOrderField, OrderDirection]]
-FOR_RULES = Wanted.naming(*RULE_COLUMNS, "kind", "name")
+FOR_RULES = Wanted.naming(*RULE_COLUMNS, "name")
 
 
 async def list_images(
@@ -126,12 +126,14 @@ async def update_image(caller: Caller, image_id: UUID, changes: ImageChanges) ->
 
 async def _check_limits(image: Image, values: Mapping[str, Any]) -> None:
     given = {name: values.get(name) for name in ("min_disk_gib", "min_ram_mib", "max_ram_mib")}
-    rules.check_limits(**given)
+    rules.check_limits(kind=image.kind, **given)
     after = {name: values.get(name, getattr(image, name)) for name in ("min_ram_mib", "max_ram_mib")}
-    rules.check_limits(min_disk_gib=None, **after)
-    least = await ImageDisk.filter(image_id=image.id, is_system=True).first()
+    rules.check_limits(kind=image.kind, min_disk_gib=None, **after)
+    if image.kind is ImageKind.DATA_DISK and "os_type" in values:
+        raise InvalidInput("A data disk image has no operating system.", field=("input", "os"), otc="IMG.0024")
+    least = await ImageDisk.filter(image_id=image.id).order_by("boot_index").first()
     if least and given["min_disk_gib"] is not None and given["min_disk_gib"] < least.size_gib:
-        message = f"Its system disk has {least.size_gib} GiB; a machine needs no less."
+        message = f"Its first disk has {least.size_gib} GiB; what is made from it needs no less."
         raise InvalidInput(message, field=("input", "min_disk_gib"), otc="IMG.0055")
 
 
@@ -156,12 +158,13 @@ class Facts:
     id: str
     project_id: str
     is_public: bool
+    kind: ImageKind
     status: ImageStatus
     protected: bool
 
     @classmethod
     def of(cls, image: Image) -> Facts:
-        return cls(str(image.id), str(image.project_id), image.is_public, image.status, image.protected)
+        return cls(str(image.id), str(image.project_id), image.is_public, image.kind, image.status, image.protected)
 
 
 async def _each(image_ids: Sequence[UUID], work: Any) -> list[ServiceError | None]:
@@ -227,17 +230,18 @@ async def delete_images(caller: Caller, image_ids: Sequence[UUID], *, dry_run: b
 
 
 async def _delete(caller: Caller, dry_run: bool, image_id: UUID) -> None:
-    await authorize(caller, ImageAction.DELETE, image_id)
+    seen = await authorize(caller, ImageAction.DELETE, image_id)
     if dry_run:
         return
     async with db.transaction():
+        # The quota comes first, as it does where an image is copied: two that lock the same rows cannot wait for each other.
+        await quotas.give_back(seen.project_id, images=1)
         row = await _lock(image_id)
         await policy.authorize_image(caller, ImageAction.DELETE, Facts.of(row))
         members = await states.table("ImageMember").filter(image_id=image_id).values_list("project_id", flat=True)
         content_ids: list[Any] = list(await ImageDisk.filter(image_id=image_id).values_list("content_id", flat=True))
         await Image.filter(id=image_id).delete()
         await contents.let_go(content_ids, project_id=row.project_id, image_id=image_id)
-        await quotas.give_back(row.project_id, images=1)
         await events.announce("Image", image_id, EventType.DELETED, [row.project_id])
         for member in members:
             await events.announce("Image", image_id, EventType.REVOKED, [str(member)], about=str(member))

@@ -27,10 +27,10 @@ from tortoise.queryset import QuerySet
 from app import db, events, states
 from app.enums import ErrorCode, EventType, JobStatus, JobType
 from app.errors import Refused, ServiceError
-from app.jobs.models import Job, JobEcs
+from app.jobs.models import Job, JobDisk, JobEcs
 
 CANCELLABLE: Final = frozenset(
-    {JobType.CREATE_IMAGE, JobType.CREATE_FULL_ECS_IMAGE, JobType.IMPORT_IMAGE, JobType.LAUNCH_ECS}
+    {JobType.CREATE_IMAGE, JobType.CREATE_FULL_ECS_IMAGE, JobType.IMPORT_IMAGE, JobType.COPY_IMAGE, JobType.LAUNCH_ECS}
 )
 """Types of jobs that can be cancelled until they have ended; the others leave nothing sensible to go back to."""
 
@@ -57,6 +57,7 @@ class Claim:
     image_id: UUID | None
     input: Mapping[str, object]
     ecs_ids: Sequence[UUID]
+    disk_ids: Sequence[UUID]
     attempt: int
     progress: float
     verdict: ServiceError | None
@@ -70,6 +71,7 @@ async def enqueue(
     input: Mapping[str, object],
     image_id: UUID | None = None,
     ecs_ids: Sequence[UUID] = (),
+    disk_ids: Sequence[UUID] = (),
     job_id: UUID | None = None,
 ) -> UUID:
     """Put a job in, as part of the caller's transaction, whose commit wakes the runner; its id.
@@ -88,6 +90,7 @@ async def enqueue(
             run_at=db.now(),
         )
         await JobEcs.bulk_create([JobEcs(job_id=id_, ecs_id=ecs_id) for ecs_id in dict.fromkeys(ecs_ids)])
+        await JobDisk.bulk_create([JobDisk(job_id=id_, disk_id=disk_id) for disk_id in dict.fromkeys(disk_ids)])
         await events.announce("Job", id_, EventType.CREATED, [project_id])
     return id_
 
@@ -138,14 +141,16 @@ async def claim(job: Job, *, lease_s: float, max_attempts: int) -> Claim | None:
             return None
         # Read again: a wish to cancel may have come between finding and claiming.
         taken = await Job.get(id=job.id)
-        links = await JobEcs.filter(job_id=job.id).order_by("id")
+        machines = await JobEcs.filter(job_id=job.id).order_by("id")
+        disks = await JobDisk.filter(job_id=job.id).order_by("id")
     return Claim(
         id=taken.id,
         project_id=taken.project_id,
         type=taken.type,
         image_id=taken.image_id,
         input=taken.input,
-        ecs_ids=tuple(link.ecs_id for link in links),
+        ecs_ids=tuple(link.ecs_id for link in machines),
+        disk_ids=tuple(link.disk_id for link in disks),
         attempt=taken.attempt,
         progress=taken.progress,
         verdict=_verdict(taken, died_often=not waits and job.attempt >= max_attempts),

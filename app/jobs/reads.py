@@ -5,7 +5,7 @@ from __future__ import annotations
 from app import faults, policy
 from app.enums import ErrorCode, JobStatus, JobType
 from app.faults import Fault
-from app.jobs.models import Job, JobEcs
+from app.jobs.models import Job, JobDisk, JobEcs
 from app.jobs.queue import CANCELLABLE
 from app.reading import Noun, Row
 
@@ -43,6 +43,14 @@ class JobEcsRow(Row):
     ecs_id: str
 
 
+class JobDiskRow(Row):
+    """That a job is about an EVS disk."""
+
+    noun = "JobDisk"
+    job_id: str
+    disk_id: str
+
+
 JOBS = Noun(
     Job,
     JobRow,
@@ -55,3 +63,4 @@ JOBS = Noun(
     order=("-created_at", "-id"),
 )
 JOB_ECS = Noun(JobEcs, JobEcsRow, policy.visible_job_ecs, order=("id",))
+JOB_DISKS = Noun(JobDisk, JobDiskRow, policy.visible_job_disks, order=("id",))

@@ -8,7 +8,8 @@ from typing import Protocol
 from uuid import UUID
 
 from app.ecs.rules import Notice
-from app.enums import EcsAction, ImageKind, ImageSourceKind, JobType
+from app.enums import ImageKind, ImageSourceKind, JobType
+from app.images.reads import OperatingSystem
 from app.policy import Caller
 
 
@@ -26,7 +27,23 @@ class FullEcsSource:
     ecs_id: UUID
 
 
-SourceRequest = EcsSource | FullEcsSource
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskSource:
+    """One EVS disk; for a system disk image with the operating system on it."""
+
+    disk_id: UUID
+    kind: ImageKind = ImageKind.DATA_DISK
+    os: OperatingSystem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageCopySource:
+    """Another image, of which it is to be a copy."""
+
+    image_id: UUID
+
+
+SourceRequest = EcsSource | DiskSource | FullEcsSource | ImageCopySource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,13 +66,11 @@ class Source(Protocol):
     def source_kind(self) -> ImageSourceKind: ...
     @property
     def job_type(self) -> JobType: ...
-    @property
-    def action(self) -> EcsAction: ...
 
     async def check(self, caller: Caller) -> Draft:
         """What the image would be.
 
-        Raises: NotFound, Forbidden, Busy, InvalidState, Unsupported.
+        Raises: NotFound, Forbidden, Busy, InvalidState, Unsupported, Refused. `field` is a path below the source, or None for its id.
         """
 
     async def begin(self, caller: Caller, image_id: UUID, job_id: UUID) -> Mapping[str, object]:

@@ -15,12 +15,10 @@ from app.ecs.reads import EcsRow
 from app.ecs.rules import Notice
 from app.enums import EcsAction, EcsStatus, ErrorCode, ImageKind, ImageSourceKind, JobType, WarningCode
 from app.errors import Refused, Unsupported
+from app.images import rules
 from app.images.models import ImageDisk
 from app.policy import Caller
 from app.sources.base import Draft, EcsSource
-
-MAX_DISK_GIB = 1024
-"""Of a system disk image; a larger disk can only be part of a full-ECS image (IMG.0111)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +29,6 @@ class OfEcs:
     kind = ImageKind.SYSTEM_DISK
     source_kind = ImageSourceKind.ECS
     job_type = JobType.CREATE_IMAGE
-    action = EcsAction.CREATE_IMAGE
 
     async def check(self, caller: Caller) -> Draft:
         """The image that its system disk would make."""
@@ -39,14 +36,12 @@ class OfEcs:
         disks = await EvsDisk.filter(ecs_id=self.request.ecs_id, is_system=True)
         if not disks:
             raise Refused(ErrorCode.INVALID_STATE, "The ECS has no system disk.", otc="IMG.0119")
-        if disks[0].size_gib > MAX_DISK_GIB:
-            message = f"A system disk image has at most {MAX_DISK_GIB} GiB; make a full-ECS image."
-            raise Refused(ErrorCode.DISK_TOO_LARGE, message, otc="IMG.0111")
+        check_size(self.kind, disks[0])
         return draft(ecs, disks)
 
     async def begin(self, caller: Caller, image_id: UUID, job_id: UUID) -> Mapping[str, object]:
         """Hold the ECS, and name the sealed content and its copy."""
-        await holding.hold(caller, self.action, self.request.ecs_id, job_id)
+        await holding.hold(caller, EcsAction.CREATE_IMAGE, self.request.ecs_id, job_id)
         (disk,) = await EvsDisk.filter(ecs_id=self.request.ecs_id, is_system=True)
         sealed, copied = await contents.expect(host.current().engine, 2)
         await image_disks(image_id, [disk], [copied])
@@ -56,6 +51,17 @@ class OfEcs:
             "sealed_id": str(sealed),
             "copy_id": str(copied),
         }
+
+
+def check_size(kind: ImageKind, disk: EvsDisk) -> None:
+    """Whether an image can be made of one disk.
+
+    Raises: Refused: DISK_TOO_LARGE (IMG.0111).
+    """
+    most = rules.max_disk_gib(kind)
+    if disk.size_gib > most:
+        message = f"A {kind.value} image has at most {most} GiB; make a full-ECS image."
+        raise Refused(ErrorCode.DISK_TOO_LARGE, message, otc="IMG.0111")
 
 
 async def source_ecs(caller: Caller, ecs_id: UUID) -> EcsRow:
@@ -82,23 +88,33 @@ def draft(ecs: EcsRow, disks: Sequence[EvsDisk]) -> Draft:
         "source_image_id": UUID(ecs.image_id),
         "source_image_name": ecs.image_name,
     }
-    warnings = []
-    if ecs.status is EcsStatus.ACTIVE:
-        message = "The ECS runs: the image is as its disks would be after a power cut. Stop it first if that is not good enough."
-        warnings.append(Notice(WarningCode.CRASH_CONSISTENT, message, ("input", "source")))
-    return Draft(columns=columns, min_disk_gib=system.size_gib, min_ram_mib=least, max_ram_mib=most, warnings=warnings)
+    return Draft(
+        columns=columns, min_disk_gib=system.size_gib, min_ram_mib=least, max_ram_mib=most, warnings=warnings(ecs)
+    )
 
 
-async def image_disks(image_id: UUID, disks: Sequence[EvsDisk], content_ids: Sequence[UUID]) -> None:
-    """Rows of an image's disks; from now on they hold the contents."""
+def warnings(ecs: EcsRow) -> list[Notice]:
+    """What to know of an image of an ECS."""
+    if ecs.status is not EcsStatus.ACTIVE:
+        return []
+    message = (
+        "The ECS runs: the image is as its disks would be after a power cut. Stop it first if that is not good enough."
+    )
+    return [Notice(WarningCode.CRASH_CONSISTENT, message, ("input", "source"))]
+
+
+async def image_disks(
+    image_id: UUID, disks: Sequence[EvsDisk], content_ids: Sequence[UUID], *, is_system: bool | None = None
+) -> None:
+    """Rows of an image's disks; from now on they hold the contents. `is_system`: of an only disk, whether the image boots from it."""
     rows = [
         ImageDisk(
             id=uuid4(),
             image_id=image_id,
             content_id=content_id,
-            boot_index=disk.boot_index or 0,
+            boot_index=(disk.boot_index or 0) if is_system is None else 0,
             size_gib=disk.size_gib,
-            is_system=disk.is_system,
+            is_system=disk.is_system if is_system is None else is_system,
         )
         for disk, content_id in zip(disks, content_ids, strict=True)
     ]

@@ -24,7 +24,6 @@ class OfFullEcs:
     kind = ImageKind.FULL_ECS
     source_kind = ImageSourceKind.FULL_ECS
     job_type = JobType.CREATE_FULL_ECS_IMAGE
-    action = EcsAction.CREATE_IMAGE
 
     async def check(self, caller: Caller) -> Draft:
         """The image that its disks would make."""
@@ -38,7 +37,7 @@ class OfFullEcs:
 
     async def begin(self, caller: Caller, image_id: UUID, job_id: UUID) -> Mapping[str, object]:
         """Hold the ECS, and name a content for each of its disks."""
-        await holding.hold(caller, self.action, self.request.ecs_id, job_id)
+        await holding.hold(caller, EcsAction.CREATE_IMAGE, self.request.ecs_id, job_id)
         disks = await EvsDisk.filter(ecs_id=self.request.ecs_id).order_by("boot_index", "id")
         ids = await contents.expect(host.current().engine, len(disks))
         await image_disks(image_id, disks, ids)

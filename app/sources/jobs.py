@@ -12,6 +12,7 @@ from uuid import UUID
 from app import db, faults, states
 from app.contents import service as contents
 from app.contents.models import Content
+from app.disks import holding as disks
 from app.ecs import holding
 from app.engines.base import ContentFacts
 from app.enums import Consistency, ContentState, ImageStatus
@@ -44,8 +45,11 @@ class _MakesImage(ABC):
 
 
 async def _let_go_of_source(work: Work) -> None:
-    if ecs_id := work.input.get("ecs_id"):
-        await holding.let_go(UUID(str(ecs_id)), work.id)
+    async with db.transaction():
+        for disk_id in work.disk_ids:
+            await disks.let_go(disk_id, work.id)
+        for ecs_id in work.ecs_ids:
+            await holding.let_go(ecs_id, work.id)
 
 
 async def _activate(
@@ -80,28 +84,65 @@ def _bytes(work: Work, phase: str) -> Any:
 
 
 class CreateImage(_MakesImage):
-    """A system disk image: seal, copy, let the sealed content go."""
+    """An image of one disk: seal, copy, let the sealed content go."""
 
     def content_ids(self, work: Work) -> Sequence[UUID]:
         """The sealed content and its copy."""
         return [UUID(str(work.input[name])) for name in ("sealed_id", "copy_id")]
 
     async def run(self, runtime: Runtime, work: Work) -> None:
-        """The ECS is held only until its disk is sealed: what is written later does not belong to the image."""
+        """Disk and ECS are held only until the disk is sealed: what is written later does not belong to the image."""
         sealed_id, copy_id = self.content_ids(work)
-        ecs_id, disk_id = (UUID(str(work.input[name])) for name in ("ecs_id", "disk_id"))
         engine = runtime.engine.contents
         await states.IMAGE.move(str(work.image_id), ImageStatus.SAVING)
-        await work.progress(0.0, phase="sealing the disk")
-        sealed = await engine.seal({disk_id: sealed_id}, machine_id=ecs_id)
-        await states.CONTENT.move(sealed_id, ContentState.SEALED, consistency=sealed.consistency)
-        await holding.let_go(ecs_id, work.id)
+        consistency = await self._seal(runtime, work, sealed_id)
         facts = await engine.copy(sealed_id, copy_id, _bytes(work, "copying the disk"))
         await engine.release(sealed_id)
         async with db.transaction():
             await states.CONTENT.move(sealed_id, ContentState.RELEASED)
             await contents.forget([sealed_id])
-            await _activate(work, {copy_id: facts}, consistency=sealed.consistency, stored_bytes=facts.own_bytes)
+            await _activate(work, {copy_id: facts}, consistency=consistency, stored_bytes=facts.own_bytes)
+
+    async def _seal(self, runtime: Runtime, work: Work, sealed_id: UUID) -> Consistency | None:
+        """Seal the disk, unless that was done before a crash: then the disk may be elsewhere by now, or gone."""
+        content = await Content.get(id=sealed_id)
+        if content.state is ContentState.SEALED:
+            return content.consistency
+        await work.progress(0.0, phase="sealing the disk")
+        ecs_id, disk_id = (work.input.get(name) and UUID(str(work.input[name])) for name in ("ecs_id", "disk_id"))
+        assert isinstance(disk_id, UUID)
+        machine_id = ecs_id if isinstance(ecs_id, UUID) else None
+        sealed = await runtime.engine.contents.seal({disk_id: sealed_id}, machine_id=machine_id)
+        async with db.transaction():
+            await states.CONTENT.move(sealed_id, ContentState.SEALED, consistency=sealed.consistency)
+            await _let_go_of_source(work)
+        return sealed.consistency
+
+
+class CopyImage(_MakesImage):
+    """A copy of another image's only disk. Until it is there, the new image's disk holds what is copied."""
+
+    def content_ids(self, work: Work) -> Sequence[UUID]:
+        """The copy."""
+        return [UUID(str(work.input["copy_id"]))]
+
+    async def run(self, runtime: Runtime, work: Work) -> None:
+        """What the other image's owner does meanwhile does not matter."""
+        (copy_id,) = self.content_ids(work)
+        original_id = UUID(str(work.input["original_id"]))
+        await states.IMAGE.move(str(work.image_id), ImageStatus.SAVING)
+        facts = await runtime.engine.contents.copy(original_id, copy_id, _bytes(work, "copying the disk"))
+        consistency = (await Content.get(id=original_id)).consistency
+        async with db.transaction():
+            await ImageDisk.filter(image_id=work.image_id).update(content_id=copy_id)
+            await contents.let_go([original_id], project_id=work.project_id)
+            await _activate(work, {copy_id: facts}, consistency=consistency, stored_bytes=facts.own_bytes)
+
+    async def abandon(self, runtime: Runtime, work: Work, error: ServiceError) -> None:
+        """As for every image; and what was to be copied is not held any more."""
+        await super().abandon(runtime, work, error)
+        async with db.transaction():
+            await contents.let_go([UUID(str(work.input["original_id"]))], project_id=work.project_id)
 
 
 class CreateFullEcsImage(_MakesImage):

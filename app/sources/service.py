@@ -10,22 +10,26 @@ from uuid import UUID, uuid4
 
 from app import events, policy
 from app.ecs.rules import Notice
-from app.enums import ErrorCode, EventType, ImageStatus, TokenScope
+from app.enums import ErrorCode, EventType, ImageKind, ImageStatus, TokenScope
 from app.errors import InvalidInput, Refused, ServiceError
 from app.images import rules
 from app.images.models import Image, ImageTag
 from app.jobs import queue
 from app.policy import Caller
 from app.projects import idempotency, quotas
-from app.sources.base import Draft, EcsSource, FullEcsSource, Source, SourceRequest
+from app.sources.base import DiskSource, Draft, EcsSource, FullEcsSource, ImageCopySource, Source, SourceRequest
+from app.sources.copy import OfImage
+from app.sources.disk import OfDisk
 from app.sources.ecs import OfEcs
 from app.sources.full_ecs import OfFullEcs
 
-SOURCES: Mapping[type[Any], tuple[str, type[Any]]] = {
-    EcsSource: ("ecs", OfEcs),
-    FullEcsSource: ("full_ecs", OfFullEcs),
+SOURCES: Mapping[type[Any], tuple[str, str, type[Any]]] = {
+    EcsSource: ("ecs", "ecs_id", OfEcs),
+    DiskSource: ("disk", "disk_id", OfDisk),
+    FullEcsSource: ("full_ecs", "ecs_id", OfFullEcs),
+    ImageCopySource: ("image", "image_id", OfImage),
 }
-"""What a request for each source looks like: its name in the request, and what makes images of it."""
+"""What a request for each source looks like: its name in the request and that of its id, and what makes images of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,10 +66,10 @@ async def create_image(caller: Caller, request: CreateImage, *, idempotency_key:
     asked = ("createImage", repr(request))
     if (known := await idempotency.recall(caller, idempotency_key, asked)) is not None:
         return Created(None, None, []) if dry_run else Created(str(known["image_id"]), str(known["job_id"]), [])
-    source: Source = SOURCES[type(request.source)][1](request.source)
+    source: Source = SOURCES[type(request.source)][-1](request.source)
     with _about(request):
         plan = await source.check(caller)
-    columns = _columns(request, plan)
+    columns = _columns(request, source.kind, plan)
     tags = rules.checked_tags(request.tags)
     if dry_run:
         await _check_name(caller, request)
@@ -86,20 +90,21 @@ def _about(request: CreateImage) -> Iterator[None]:
     try:
         yield
     except ServiceError as error:
-        raise error.at("input", "source", SOURCES[type(request.source)][0], "ecs_id") from None
+        name, id_, _ = SOURCES[type(request.source)]
+        raise error.at("input", "source", name, *(error.field or (id_,))) from None
 
 
-def _columns(request: CreateImage, plan: Draft) -> dict[str, Any]:
+def _columns(request: CreateImage, kind: ImageKind, plan: Draft) -> dict[str, Any]:
     """What the request says, where it does, else what the source has.
 
     Raises: InvalidInput.
     """
     least = request.min_ram_mib if request.min_ram_mib is not None else plan.min_ram_mib
     most = request.max_ram_mib if request.max_ram_mib is not None else plan.max_ram_mib
-    rules.check_limits(min_disk_gib=request.min_disk_gib, min_ram_mib=least, max_ram_mib=most)
+    rules.check_limits(kind=kind, min_disk_gib=request.min_disk_gib, min_ram_mib=least, max_ram_mib=most)
     disk = request.min_disk_gib if request.min_disk_gib is not None else plan.min_disk_gib
     if disk < plan.min_disk_gib:
-        message = f"The system disk has {plan.min_disk_gib} GiB; a machine needs no less."
+        message = f"The disk has {plan.min_disk_gib} GiB; what is made from it needs no less."
         raise InvalidInput(message, field=("input", "min_disk_gib"), otc="IMG.0055")
     return {
         "name": rules.checked_name(request.name),
@@ -139,9 +144,15 @@ async def _insert(
         source.job_type,
         project_id=caller.project,
         image_id=image_id,
-        ecs_ids=[request.source.ecs_id],
+        ecs_ids=_named(chosen, "ecs_id"),
+        disk_ids=_named(chosen, "disk_id"),
         input=chosen,
         job_id=job_id,
     )
     await events.announce("Image", image_id, EventType.CREATED, [caller.project])
     return image_id, job_id
+
+
+def _named(chosen: Mapping[str, object], name: str) -> list[UUID]:
+    """The thing that a job is about, if its input names one."""
+    return [UUID(str(chosen[name]))] if chosen.get(name) else []

@@ -40,15 +40,22 @@ class SystemDiskInput:
     type: DiskType | None = strawberry.field(default=None, description="Performance class. Null: SAS.")
 
 
-@strawberry.input(description="An empty data disk.")
+@strawberry.input(description="A data disk: empty, or made from a data disk image.")
 class DataDiskInput:
     name: str | None = strawberry.field(default=None, description="At most 255 characters. Null: data and a number.")
-    size_gib: int | None = strawberry.field(default=None, description="10 to 32768 GiB; has to be given.")
+    size_gib: int | None = strawberry.field(
+        default=None, description="10 to 32768 GiB. Null: what the image needs; of an empty disk it has to be given."
+    )
     type: DiskType | None = strawberry.field(default=None, description="Performance class. Null: SAS.")
 
+    image_id: strawberry.ID | None = strawberry.field(
+        default=None, description="A data disk image, opaque or plain; each for one disk only. Null: empty."
+    )
+
     def plain(self) -> DataDisk:
-        """The disk as the service has it; without a size it is too small."""
-        return DataDisk(self.name, self.size_gib or 0, self.type)
+        """The disk as the service has it."""
+        image_id = None if self.image_id is None else uuid_of(self.image_id, "Image")
+        return DataDisk(self.name, self.size_gib, self.type, image_id)
 
 
 @strawberry.input(description="Another size or type for one disk that a full-ECS image restores.")
@@ -78,7 +85,7 @@ class LaunchEcsInput:
     )
     system_disk: SystemDiskInput | None = strawberry.field(default=None, description="Its system disk.")
     data_disks: list[DataDiskInput] | None = strawberry.field(
-        default=None, description="Empty data disks, at most Flavor.maxDataDisks with those of a full-ECS image."
+        default=None, description="Data disks, at most Flavor.maxDataDisks with those of a full-ECS image."
     )
     disk_overrides: list[DiskOverrideInput] | None = strawberry.field(
         default=None, description="Changes to disks that a full-ECS image restores."

@@ -14,6 +14,7 @@ from schema.payloads import Fault
 from schema.scalars import BigInt
 
 if TYPE_CHECKING:
+    from schema.disks.types import EvsDisk
     from schema.ecs.types import EcsInstance
     from schema.images.types import Image
 
@@ -34,6 +35,9 @@ class Job(Node):
     )
     ecs_instances: list[Annotated[EcsInstance, strawberry.lazy("schema.ecs.types")]] = strawberry.field(
         description="The ECSs that it is about, without deleted ones."
+    )
+    evs_disks: list[Annotated[EvsDisk, strawberry.lazy("schema.disks.types")]] = strawberry.field(
+        description="The EVS disks that it is about, without deleted ones."
     )
     created_at: datetime = strawberry.field(description="When it was asked for.")
     started_at: datetime | None = strawberry.field(description="When it was first taken up.")

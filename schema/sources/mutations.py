@@ -5,15 +5,17 @@ from __future__ import annotations
 import strawberry
 from strawberry import Info
 
-from app.enums import TokenScope
+from app.enums import ImageKind, TokenScope
 from app.images import service as images
+from app.images.reads import OperatingSystem
 from app.jobs import service as jobs
 from app.sources import service as sources
-from app.sources.base import EcsSource, FullEcsSource, SourceRequest
+from app.sources.base import DiskSource, EcsSource, FullEcsSource, ImageCopySource, SourceRequest
 from schema.context import caller
 from schema.errors import UserError, refusable
 from schema.fields import Input, changing
 from schema.ids import uuid_of
+from schema.images.mutations import OsInput
 from schema.images.types import PrivateImage
 from schema.jobs.types import Job
 from schema.payloads import Caution, TagInput, errors_field, reread_one, shown, tags_of
@@ -32,15 +34,46 @@ class FullEcsSourceInput:
     ecs_id: strawberry.ID = strawberry.field(description="The ECS's id, opaque or plain.")
 
 
+@strawberry.input(
+    description="One EVS disk, which is AVAILABLE or belongs to an ECS that is ACTIVE or SHUTOFF; a running machine runs on."
+)
+class DiskSourceInput:
+    disk_id: strawberry.ID = strawberry.field(description="The disk's id, opaque or plain.")
+    kind: ImageKind = strawberry.field(default=ImageKind.DATA_DISK, description="DATA_DISK or SYSTEM_DISK.")
+    os: OsInput | None = strawberry.field(
+        default=None, description="What the disk boots: has to be given for SYSTEM_DISK, and for that only."
+    )
+
+    def plain(self) -> DiskSource:
+        """The source as the service has it."""
+        os = OperatingSystem(**vars(self.os)) if self.os else None
+        return DiskSource(disk_id=uuid_of(self.disk_id, "EvsDisk"), kind=self.kind, os=os)
+
+
+@strawberry.input(description="A public image, an own one, or one that is shared with the viewer and accepted.")
+class ImageCopyInput:
+    image_id: strawberry.ID = strawberry.field(
+        description="The image's id, opaque or plain; of kind SYSTEM_DISK or DATA_DISK."
+    )
+
+
 @strawberry.input(one_of=True, description="What to make an image from.")
 class ImageSourceInput:
     ecs: strawberry.Maybe[EcsSourceInput] = strawberry.field(description="System disk image of an ECS.")
+    disk: strawberry.Maybe[DiskSourceInput] = strawberry.field(description="Image of one EVS disk.")
     full_ecs: strawberry.Maybe[FullEcsSourceInput] = strawberry.field(description="Image of a whole ECS.")
+    image: strawberry.Maybe[ImageCopyInput] = strawberry.field(
+        description="An own copy of an image, which shares no bytes with it."
+    )
 
     def plain(self) -> SourceRequest:
         """The source as the service has it."""
         if self.full_ecs:
             return FullEcsSource(uuid_of(self.full_ecs.value.ecs_id, "EcsInstance"))
+        if self.disk:
+            return self.disk.value.plain()
+        if self.image:
+            return ImageCopySource(uuid_of(self.image.value.image_id, "Image"))
         assert self.ecs
         return EcsSource(uuid_of(self.ecs.value.ecs_id, "EcsInstance"))
 

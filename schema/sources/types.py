@@ -8,7 +8,7 @@ import strawberry
 
 from app.enums import ImageSourceKind
 from app.reading import Memory
-from app.sources import reads  # noqa: F401  # adds image.source to what can be read of images
+from app.sources import reads
 from schema.ids import opaque
 
 if TYPE_CHECKING:
@@ -42,10 +42,17 @@ class SourceEcs:
     )
 
 
+def _disk_id(root: strawberry.Parent[reads.ImageSource]) -> strawberry.ID | None:
+    return opaque("EvsDisk", root.disk_id) if root.disk_id else None
+
+
 @strawberry.type(description="What an image was made from.")
 class ImageSource:
     kind: ImageSourceKind = strawberry.field(description="What kind of thing it was.")
     image: SourceImage | None = strawberry.field(
-        description="The image that the ECS it was made from had been launched from."
+        description="The image that it is a copy of, or that the ECS or disk it was made from had been made from."
     )
-    ecs: SourceEcs | None = strawberry.field(description="The ECS that it was made from. Null for INSTALLED.")
+    ecs: SourceEcs | None = strawberry.field(description="The ECS that it, or the disk it was made from, belonged to.")
+    disk_id: strawberry.ID | None = strawberry.field(
+        resolver=_disk_id, description="The EVS disk that it was made from, be it there or not."
+    )
