@@ -78,10 +78,20 @@ class Copy:
     new_id: UUID
 
     async def run(self, engine: QemuEngine) -> None:
-        async def progress(done: int, total: int) -> None:
-            sys.audit("progress", "some" if done else "none")
+        await engine.contents.copy(self.content_id, self.new_id, audited)
 
-        await engine.contents.copy(self.content_id, self.new_id, progress)
+
+async def audited(done: int, total: int) -> None:
+    sys.audit("progress", "some" if done else "none")
+
+
+@dataclass(frozen=True)
+class Export:
+    content_id: UUID
+    path: Path
+
+    async def run(self, engine: QemuEngine) -> None:
+        await engine.contents.export(self.content_id, self.path, format="raw", progress=audited)
 
 
 @dataclass(frozen=True)
@@ -93,7 +103,7 @@ class CreateDisk:
         await engine.contents.create_disk(self.disk_id, size_bytes=4 << 20, content_id=self.content_id)
 
 
-Verb = Launch | Delete | Seal | Copy | CreateDisk
+Verb = Launch | Delete | Seal | Copy | Export | CreateDisk
 
 
 def work(root: Path, verb: Verb, point: Point) -> None:

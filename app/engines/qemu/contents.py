@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from uuid import UUID
 
 from app.engines.base import ContentFacts, Progress, Sealed
 from app.engines.qemu.command import node_of
+from app.engines.qemu.exporting import Exports
 from app.engines.qemu.failures import engine_errors
 from app.engines.qemu.journal import Seals
 from app.engines.qemu.layers import Layers
@@ -19,6 +21,15 @@ from app.enums import Consistency, ErrorCode
 from app.errors import EngineError, NotFound
 
 FORMATS = frozenset({"raw", "qcow2"})
+EXPORT_OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "qcow2": ("-W", "-O", "qcow2", "-o", "compat=1.1"),
+    "raw": ("-W", "-O", "raw"),
+    # One file that VMware and all others read; streamOptimized would compress.
+    "vmdk": ("-O", "vmdk", "-o", "subformat=monolithicSparse"),
+    # force_size: else the size is rounded to what fits a geometry of cylinders and heads.
+    "vpc": ("-O", "vpc", "-o", "subformat=dynamic,force_size=on"),
+    "vhdx": ("-O", "vhdx", "-o", "subformat=dynamic"),
+}
 RESIZE_LIMIT_S = 60.0
 
 
@@ -36,6 +47,7 @@ class QemuContents:
         reserve_disk_bytes: int,
     ) -> None:
         self._store, self._layers, self._records = store, layers, records
+        self._exports = Exports(store)
         self._seals, self._machines, self._reserve_disk_bytes = seals, machines, reserve_disk_bytes
 
     async def create_disk(self, disk_id: UUID, *, size_bytes: int, content_id: UUID | None) -> None:
@@ -107,9 +119,8 @@ class QemuContents:
         """Make a flat copy of a content."""
         record = self._content(content_id)
         if new_id not in self._records.contents:
-            chain = self._layers.chain(record.layer)
-            size = min(sum(self._layers.allocated_bytes(name) for name in chain), record.virtual_bytes)
             with self._layers.pinned(record.layer):
+                size = self._chain_bytes(record.layer)
                 await self._convert(self._layers.path(record.layer), "qcow2", new_id, progress, size)
         return await self.describe(new_id)
 
@@ -125,6 +136,29 @@ class QemuContents:
             raise EngineError(ErrorCode.ENGINE_FAILED, f"there is no file {path.name}") from None
         await self._convert(path, format, content_id, progress, size)
         return await self.describe(content_id)
+
+    async def export(self, content_id: UUID, path: Path, *, format: str, progress: Progress) -> None:
+        """Write a content to a disk file for others."""
+        layer = self._content(content_id).layer
+        if (options := EXPORT_OPTIONS.get(format)) is None:
+            raise EngineError(ErrorCode.ENGINE_FAILED, f"disk files of format {format!r} cannot be written")
+        with engine_errors(self._store), self._layers.pinned(layer):
+            size = self._chain_bytes(layer)
+            self._require_room(path.parent, size)
+            async with self._exports.written(path) as pending:
+                await self._layers.export(layer, pending, options=options, progress=progress, total_bytes=size)
+            await progress(size, size)
+
+    async def verify(self, content_id: UUID, progress: Progress) -> str:
+        """The SHA-256 of a content as a guest sees it."""
+        layer = self._content(content_id).layer
+        with engine_errors(self._store), self._layers.pinned(layer):
+            return await self._layers.sha256(layer, progress)
+
+    async def depth(self, id_: UUID) -> int:
+        """On how many layers a content or disk stands."""
+        layer = self._records.disks.get(id_) or self._content(id_).layer
+        return len(await asyncio.to_thread(self._layers.chain, layer))
 
     async def describe(self, content_id: UUID) -> ContentFacts:
         """How a content lies in the store."""
@@ -149,11 +183,19 @@ class QemuContents:
         except KeyError:
             raise NotFound(f"no content {content_id}") from None
 
+    def _chain_bytes(self, layer: str) -> int:
+        """How much a flat copy of a layer takes at most."""
+        allocated = sum(self._layers.allocated_bytes(name) for name in self._layers.chain(layer))
+        return min(allocated, self._layers.header(layer).virtual_bytes)
+
+    def _require_room(self, folder: Path, size_bytes: int) -> None:
+        if size_bytes + self._reserve_disk_bytes > shutil.disk_usage(folder).free:
+            message = f"there is no room for {size_bytes >> 20} MiB more"
+            raise EngineError(ErrorCode.INSUFFICIENT_STORAGE, message)
+
     async def _convert(self, source: Path, format: str, new_id: UUID, progress: Progress, size_bytes: int) -> None:
         with engine_errors(self._store):
-            if size_bytes + self._reserve_disk_bytes > self._store.free_bytes():
-                message = f"the engine's store has no room for {size_bytes >> 20} MiB more"
-                raise EngineError(ErrorCode.INSUFFICIENT_STORAGE, message)
+            self._require_room(self._store.layers, size_bytes)
             name = self._layers.new_name()
             with self._layers.pinned(name):
                 await self._layers.convert(source, format=format, name=name, progress=progress, total_bytes=size_bytes)

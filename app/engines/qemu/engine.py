@@ -11,6 +11,7 @@ from app.engines.qemu.accelerator import Accelerator
 from app.engines.qemu.command import MAX_DATA_DISKS
 from app.engines.qemu.consoles import QemuConsoles
 from app.engines.qemu.contents import QemuContents
+from app.engines.qemu.exporting import Exports
 from app.engines.qemu.journal import Seals
 from app.engines.qemu.layers import Layers
 from app.engines.qemu.machines import QemuMachines
@@ -142,5 +143,6 @@ class QemuEngine:
 
     def _load(self) -> None:
         self._store.clear_temporary()
+        Exports(self._store).clear()
         self._records.load()
         self._seals.load()

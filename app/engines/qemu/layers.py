@@ -7,12 +7,13 @@ import os
 import secrets
 import struct
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from app.engines.base import Progress
+from app.engines.qemu.hashing import sha256_of
 from app.engines.qemu.store import sync_folder
 from app.engines.qemu.tools import Tools
 from app.enums import ErrorCode
@@ -113,6 +114,43 @@ class Layers:
         except BaseException:
             await self.remove(name)
             raise
+
+    async def export(
+        self, name: str, path: Path, *, options: Sequence[str], progress: Progress, total_bytes: int
+    ) -> None:
+        """Copy a layer, with all that is below it, into a disk file for others, durably. What progress raises ends the work."""
+
+        async def tell(percent: float) -> None:
+            await progress(int(total_bytes * percent / 100), total_bytes)
+
+        try:
+            await progress(0, total_bytes)
+            await self._tools.run_with_progress(
+                "convert",
+                "-p",
+                "-t",
+                "writeback",
+                "-f",
+                "qcow2",
+                *options,
+                str(self.path(name)),
+                str(path),
+                on_percent=tell,
+            )
+            await asyncio.to_thread(_sync, path)
+        except BaseException:
+            await asyncio.to_thread(path.unlink, missing_ok=True)
+            raise
+
+    async def sha256(self, name: str, progress: Progress) -> str:
+        """The SHA-256 of what a guest would read from a layer. The caller has pinned it.
+
+        Raises: EngineError: ENGINE_FAILED: it cannot be read. What progress raises.
+        """
+        files = [self.path(layer) for layer in self.chain(name)]
+        lines = self._tools.lines("map", "--output=json", "-f", "qcow2", str(self.path(name)))
+        async with aclosing(lines):
+            return await sha256_of(lines, files, progress, total_bytes=self.header(name).virtual_bytes)
 
     async def repair(self, name: str) -> None:
         """Give back the clusters that a killed machine has left unaccounted for.

@@ -79,6 +79,7 @@ class Store:
             self.root / "contents",
         )
         self.seals, self.machines = self.root / "seals", self.root / "machines"
+        self.exports = self.root / "exports"
         self._lock: int | None = None
 
     def machine(self, machine_id: UUID) -> Path:
@@ -91,7 +92,7 @@ class Store:
         Raises: StartupError: the folder cannot be used, or another process owns it.
         """
         try:
-            for folder in (self.layers, self.disks, self.contents, self.seals, self.machines):
+            for folder in (self.layers, self.disks, self.contents, self.seals, self.machines, self.exports):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
@@ -123,7 +124,7 @@ class Store:
 
     def clear_temporary(self) -> None:
         """Remove what interrupted writes of small files have left."""
-        for folder in (self.disks, self.contents, self.seals, self.root):
+        for folder in (self.disks, self.contents, self.seals, self.exports, self.root):
             for path in folder.glob(".*"):
                 path.unlink()
         for path in self.machines.glob("*/.*"):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from app.enums import ErrorCode
@@ -16,6 +16,7 @@ from app.errors import EngineError
 MEMORY_LIMIT = "--as=2147483648"
 # Their messages are read, so they are in English; our own environment may hold secrets that are none of their business.
 ENVIRONMENT = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
+MODESTLY = ("nice", "-n", "19")
 PERCENT = re.compile(rb"\((\d+(?:\.\d+)?)/100%\)")
 
 
@@ -54,18 +55,49 @@ class Tools:
         except TimeoutError as error:
             raise EngineError(ErrorCode.TIMED_OUT, f"qemu-img {arguments[0]} took too long") from error
 
-    async def run_with_progress(self, *arguments: str, on_percent: Callable[[float], Awaitable[None]]) -> None:
-        """Run a qemu-img that was given -p, however long it takes, and say how far it is; what on_percent raises ends it."""
-        await self._run(arguments, frozenset({0}), on_percent)
+    async def run_with_progress(
+        self, *arguments: str, on_percent: Callable[[float], Awaitable[None]], is_modest: bool = False
+    ) -> None:
+        """Run a qemu-img that was given -p, however long it takes, and say how far it is; what on_percent raises ends it.
+
+        `is_modest`: it takes what others leave of the processors and disks.
+        """
+        await self._run(arguments, frozenset({0}), on_percent, is_modest=is_modest)
+
+    async def lines(self, *arguments: str) -> AsyncGenerator[bytes, None]:
+        """What qemu-img says, line by line, however long it takes.
+
+        Raises: EngineError: ENGINE_FAILED with what the tool said.
+        """
+        async with self._running(arguments) as (process, errors):
+            assert process.stdout is not None
+            async for line in process.stdout:
+                yield line
+            await self._end(arguments, process, errors, accept=frozenset({0}))
 
     async def _run(
         self,
         arguments: tuple[str, ...],
         accept: frozenset[int],
         on_percent: Callable[[float], Awaitable[None]] | None,
+        *,
+        is_modest: bool = False,
     ) -> int:
+        async with self._running(arguments, is_modest=is_modest) as (process, errors):
+            assert process.stdout is not None
+            while chunk := await process.stdout.read(4096):
+                if on_percent is not None and (percents := PERCENT.findall(chunk)):
+                    await on_percent(float(percents[-1]))
+            return await self._end(arguments, process, errors, accept=accept)
+
+    @asynccontextmanager
+    async def _running(
+        self, arguments: tuple[str, ...], *, is_modest: bool = False
+    ) -> AsyncIterator[tuple[asyncio.subprocess.Process, asyncio.Future[bytes]]]:
+        """A process, and what it will have written to its standard error; it does not outlive the context."""
         process = await asyncio.create_subprocess_exec(
             *guarded(MEMORY_LIMIT, "--nofile=1024:1024"),
+            *(MODESTLY if is_modest else ()),
             self._qemu_img,
             *arguments,
             stdin=asyncio.subprocess.DEVNULL,
@@ -74,21 +106,27 @@ class Tools:
             env=ENVIRONMENT,
             start_new_session=True,  # Ctrl-C is for us: we put the job back, and the tool ends when we say so
         )
-        assert process.stdout is not None
         assert process.stderr is not None
         errors = asyncio.ensure_future(process.stderr.read())
         try:
-            while chunk := await process.stdout.read(4096):
-                if on_percent is not None and (percents := PERCENT.findall(chunk)):
-                    await on_percent(float(percents[-1]))
-            said = (await errors).decode(errors="replace").strip()
-            status = await process.wait()
+            yield process, errors
         except BaseException:
             with suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
             await asyncio.gather(errors, return_exceptions=True)
             raise
+
+    @staticmethod
+    async def _end(
+        arguments: tuple[str, ...],
+        process: asyncio.subprocess.Process,
+        errors: asyncio.Future[bytes],
+        *,
+        accept: frozenset[int],
+    ) -> int:
+        said = (await errors).decode(errors="replace").strip()
+        status = await process.wait()
         if status in accept:
             return status
         if "No space left on device" in said:
