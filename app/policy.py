@@ -16,9 +16,12 @@ from tortoise.expressions import Q, RawSQL, Subquery
 from tortoise.queryset import QuerySet
 
 from app import db
+from app.backups.models import Backup, BackupDisk
 from app.disks.models import EvsDisk
 from app.ecs.models import EcsInstance, EcsTag, Flavor, KeyPair
 from app.enums import (
+    BackupAction,
+    BackupStatus,
     DiskAction,
     DiskStatus,
     EcsAction,
@@ -131,6 +134,21 @@ def last_seen_ecs(caller: Caller) -> QuerySet[EcsInstance]:
 def visible_evs_disks(caller: Caller) -> QuerySet[EvsDisk]:
     """The caller's own disks."""
     return EvsDisk.filter(project_id=caller.project_id)
+
+
+def visible_backups(caller: Caller) -> QuerySet[Backup]:
+    """The caller's own backups."""
+    return Backup.filter(project_id=caller.project_id)
+
+
+def visible_backup_disks(caller: Caller) -> QuerySet[BackupDisk]:
+    """All: only ever reached through a backup that is visible itself."""
+    return BackupDisk.all()
+
+
+def images_of_backups(caller: Caller) -> QuerySet[Image]:
+    """Of the visible images those that may be a backup's only one: an image that could not be made is in nobody's way."""
+    return visible_images(caller).exclude(status=ImageStatus.KILLED)
 
 
 def visible_key_pairs(caller: Caller) -> QuerySet[KeyPair]:
@@ -335,12 +353,16 @@ ECS_STATES: dict[EcsAction, set[EcsStatus]] = {
     EcsAction.DELETE: set(EcsStatus) - {EcsStatus.DELETED},
     EcsAction.CREATE_IMAGE: {EcsStatus.ACTIVE, EcsStatus.SHUTOFF},
     EcsAction.CHANGE_DISKS: {EcsStatus.ACTIVE, EcsStatus.SHUTOFF},
+    EcsAction.CREATE_BACKUP: {EcsStatus.ACTIVE, EcsStatus.SHUTOFF},
+    EcsAction.RESTORE: {EcsStatus.SHUTOFF},
 }
 """The statuses that an action needs (domain rules 2.10 and 2.15)."""
 
 ECS_SCOPES = {
     EcsAction.CREATE_IMAGE: TokenScope.IMAGES,
     EcsAction.CHANGE_DISKS: TokenScope.STORAGE,
+    EcsAction.CREATE_BACKUP: TokenScope.STORAGE,
+    EcsAction.RESTORE: TokenScope.STORAGE,
     EcsAction.READ_CONSOLE: TokenScope.READ,
 }
 """Of actions that are not operations of an ECS."""
@@ -407,6 +429,46 @@ def disk_refusal(caller: Caller, action: DiskAction, disk: DiskFacts) -> Service
         needs = " or ".join(sorted(status.value for status in DISK_STATES[action]))
         message = f"The disk is {disk.status.value}; this needs {needs}."
         return InvalidState(message, otc="IMG.0006" if imaging else "Ecs.0103")
+    return None
+
+
+class BackupFacts(Protocol):
+    """What the rules need to know of a backup."""
+
+    @property
+    def project_id(self) -> str: ...
+    @property
+    def status(self) -> BackupStatus: ...
+    @property
+    def job_id(self) -> str | None: ...
+
+
+BACKUP_SCOPES = {BackupAction.CREATE_IMAGE: TokenScope.IMAGES}
+"""Of actions that are more than keeping backups."""
+BACKUP_HAS_IMAGE = {
+    BackupAction.CREATE_IMAGE: "The backup has an image already; it gets no second one.",
+    BackupAction.DELETE: "The backup has an image; delete that first, or both at once (deleteImages with deleteBackups).",
+}
+"""What cannot be done to a backup with an image."""
+
+
+def backup_refusal(
+    caller: Caller, action: BackupAction, backup: BackupFacts, *, has_image: bool
+) -> ServiceError | None:
+    """Why the caller may not do this to a backup that it sees, or None (domain rules 2.11). `has_image`: one other than it is about."""
+    scope = BACKUP_SCOPES.get(action, TokenScope.STORAGE)
+    if scope not in caller.scopes:
+        return Forbidden(f"This needs a token with scope {scope.value}.")
+    if backup.project_id != caller.project_id:
+        return Forbidden("Only its own project may do this to a backup.", otc="IMG.0133")
+    if backup.job_id is not None:
+        return Busy("Another job holds the backup; wait for it.", otc="Ecs.0073")
+    if action is not BackupAction.DELETE and backup.status is not BackupStatus.AVAILABLE:
+        message = f"The backup is {backup.status.value}, not AVAILABLE."
+        otc = "IMG.0132" if action is BackupAction.CREATE_IMAGE else "Ecs.0048"
+        return Refused(ErrorCode.BACKUP_UNAVAILABLE, message, otc=otc)
+    if has_image and action in BACKUP_HAS_IMAGE:
+        return Refused(ErrorCode.BACKUP_HAS_IMAGE, BACKUP_HAS_IMAGE[action], otc="IMG.0029")
     return None
 
 

@@ -15,7 +15,17 @@ from tortoise import Tortoise
 from tortoise.models import Model
 
 from app import db, events
-from app.enums import ContentState, DiskStatus, EcsStatus, EventType, ImageStatus, JobStatus, ShareStatus, UploadStatus
+from app.enums import (
+    BackupStatus,
+    ContentState,
+    DiskStatus,
+    EcsStatus,
+    EventType,
+    ImageStatus,
+    JobStatus,
+    ShareStatus,
+    UploadStatus,
+)
 from app.errors import InvalidState
 
 S = TypeVar("S", bound=StrEnum)
@@ -125,6 +135,7 @@ DISK = Machine(
             DiskStatus.DETACHING,
             DiskStatus.EXTENDING,
             DiskStatus.UPLOADING,
+            DiskStatus.RESTORING,
             DiskStatus.DELETING,
         },
         DiskStatus.AVAILABLE: {DiskStatus.ATTACHING, DiskStatus.EXTENDING, DiskStatus.UPLOADING, DiskStatus.DELETING},
@@ -132,8 +143,20 @@ DISK = Machine(
         DiskStatus.DETACHING: {DiskStatus.IN_USE, DiskStatus.AVAILABLE},
         DiskStatus.EXTENDING: {DiskStatus.IN_USE, DiskStatus.AVAILABLE},
         DiskStatus.UPLOADING: {DiskStatus.IN_USE, DiskStatus.AVAILABLE},
+        DiskStatus.RESTORING: {DiskStatus.IN_USE},
         DiskStatus.ERROR: {DiskStatus.DELETING},
         DiskStatus.DELETING: {},
+    },
+)
+
+BACKUP = Machine(
+    "Backup",
+    {
+        BackupStatus.CREATING: {BackupStatus.AVAILABLE, BackupStatus.ERROR},
+        BackupStatus.AVAILABLE: {BackupStatus.RESTORING, BackupStatus.DELETING},
+        BackupStatus.RESTORING: {BackupStatus.AVAILABLE},
+        BackupStatus.ERROR: {BackupStatus.DELETING},
+        BackupStatus.DELETING: {},
     },
 )
 

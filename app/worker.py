@@ -10,6 +10,7 @@ from datetime import timedelta
 import structlog
 
 from app import db, faults, states
+from app.backups import jobs as backups
 from app.contents.models import Content
 from app.disks import jobs as disks
 from app.disks.models import EvsDisk
@@ -41,6 +42,8 @@ HANDLERS: Mapping[JobType, Handler] = {
     JobType.STOP_ECS: ecs.StopEcs(),
     JobType.REBOOT_ECS: ecs.RebootEcs(),
     JobType.DELETE_ECS: ecs.DeleteEcs(),
+    JobType.CREATE_BACKUP: backups.CreateBackup(),
+    JobType.DELETE_BACKUP: backups.DeleteBackup(),
     JobType.CREATE_DISK: disks.CreateDisks(),
     JobType.ATTACH_DISK: disks_of_ecs.AttachDisk(),
     JobType.DETACH_DISK: disks_of_ecs.DetachDisk(),

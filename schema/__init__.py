@@ -10,6 +10,8 @@ from graphql import GraphQLInputObjectType, GraphQLInterfaceType, GraphQLObjectT
 from strawberry.schema.config import StrawberryConfig
 
 from schema import enums
+from schema.backups.mutations import BackupMutations
+from schema.backups.queries import BackupQueries
 from schema.disks.mutations import DiskMutations
 from schema.disks.queries import DiskQueries
 from schema.documents import extensions
@@ -42,7 +44,9 @@ SDL: Final = Path(__file__).parent / "schema.graphql"
 
 
 @strawberry.type(description="What can be read.")
-class Query(ProjectQueries, NodeQueries, ImageQueries, EcsQueries, DiskQueries, JobQueries, UploadQueries):
+class Query(
+    ProjectQueries, NodeQueries, ImageQueries, EcsQueries, DiskQueries, BackupQueries, JobQueries, UploadQueries
+):
     pass
 
 
@@ -57,6 +61,7 @@ class Mutation(
     LaunchMutations,
     EcsMutations,
     DiskMutations,
+    BackupMutations,
     KeyPairMutations,
     JobMutations,
     UploadMutations,

@@ -8,6 +8,7 @@ from typing import Annotated
 import strawberry
 from strawberry import Info
 
+from app.backups import service as backups
 from app.disks import service as disks
 from app.ecs import flavors, key_pairs
 from app.ecs import service as ecs
@@ -30,6 +31,7 @@ FIND: Mapping[str, Callable[[Caller, Iterable[str], Wanted], Awaitable[Mapping[s
     "ImageMember": sharing.find_members,
     "EcsInstance": ecs.find_ecs,
     "EvsDisk": disks.find_evs_disks,
+    "Backup": backups.find_backups,
     "Flavor": flavors.find_flavors,
     "KeyPair": key_pairs.find_key_pairs,
     "Job": jobs.find_jobs,

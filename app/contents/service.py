@@ -26,13 +26,7 @@ async def let_go(content_ids: Iterable[UUID], *, project_id: UUID, image_id: UUI
 
     Returns: the job, if there is anything to do.
     """
-    ids, released = sorted(set(content_ids)), list[UUID]()
-    # Locked first: of two that remove the last two holders, the second sees that it was the last.
-    await Content.filter(id__in=ids).order_by("id").select_for_update().values_list("id", flat=True)
-    for content_id in ids:
-        held = [await states.table(holder).exists(content_id=content_id) for holder in HOLDERS]
-        if not any(held) and await states.CONTENT.move(content_id, ContentState.RELEASED):
-            released.append(content_id)
+    released = await give_up(content_ids)
     if not released:
         return None
     return await queue.enqueue(
@@ -41,6 +35,18 @@ async def let_go(content_ids: Iterable[UUID], *, project_id: UUID, image_id: UUI
         image_id=image_id,
         input={"content_ids": [str(content_id) for content_id in released]},
     )
+
+
+async def give_up(content_ids: Iterable[UUID]) -> list[UUID]:
+    """The same without a job: the caller has the engine release those that it answers, and forgets them."""
+    ids, released = sorted(set(content_ids)), list[UUID]()
+    # Locked first: of two that remove the last two holders, the second sees that it was the last.
+    await Content.filter(id__in=ids).order_by("id").select_for_update().values_list("id", flat=True)
+    for content_id in ids:
+        held = [await states.table(holder).exists(content_id=content_id) for holder in HOLDERS]
+        if not any(held) and await states.CONTENT.move(content_id, ContentState.RELEASED):
+            released.append(content_id)
+    return released
 
 
 async def forget(content_ids: Sequence[UUID]) -> None:

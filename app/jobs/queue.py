@@ -55,6 +55,7 @@ class Claim:
     project_id: UUID
     type: JobType
     image_id: UUID | None
+    backup_id: UUID | None
     input: Mapping[str, object]
     ecs_ids: Sequence[UUID]
     disk_ids: Sequence[UUID]
@@ -70,6 +71,7 @@ async def enqueue(
     project_id: UUID,
     input: Mapping[str, object],
     image_id: UUID | None = None,
+    backup_id: UUID | None = None,
     ecs_ids: Sequence[UUID] = (),
     disk_ids: Sequence[UUID] = (),
     job_id: UUID | None = None,
@@ -86,6 +88,7 @@ async def enqueue(
             type=type_,
             status=JobStatus.INIT,
             image_id=image_id,
+            backup_id=backup_id,
             input=dict(input),
             run_at=db.now(),
         )
@@ -148,6 +151,7 @@ async def claim(job: Job, *, lease_s: float, max_attempts: int) -> Claim | None:
         project_id=taken.project_id,
         type=taken.type,
         image_id=taken.image_id,
+        backup_id=taken.backup_id,
         input=taken.input,
         ecs_ids=tuple(link.ecs_id for link in machines),
         disk_ids=tuple(link.disk_id for link in disks),

@@ -29,7 +29,7 @@ class Work:
 
     def __init__(self, claim: queue.Claim, *, cancellable: bool, clock: Callable[[], float] = time.monotonic) -> None:
         self.id, self.project_id, self.type = claim.id, claim.project_id, claim.type
-        self.image_id, self.input = claim.image_id, claim.input
+        self.image_id, self.backup_id, self.input = claim.image_id, claim.backup_id, claim.input
         self.ecs_ids, self.disk_ids = claim.ecs_ids, claim.disk_ids
         self.attempt = claim.attempt
         """Two workers that have the job at the same time never have the same; but it may come again after RetryLater."""

@@ -19,6 +19,7 @@ DEFAULTS: Mapping[QuotaResource, int | None] = {
     QuotaResource.RAM_MIB: 1_638_400,
     QuotaResource.DISKS: 400,
     QuotaResource.DISK_GIB: 40_000,
+    QuotaResource.BACKUPS: 100,
     QuotaResource.KEY_PAIRS: 100,
     QuotaResource.UPLOADS: 20,
 }

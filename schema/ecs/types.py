@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 from uuid import UUID
 
 import strawberry
@@ -15,10 +15,14 @@ from app.reading import Row
 from schema.disks.types import EvsDisk
 from schema.ids import Node
 from schema.jobs.types import Job
+from schema.paging import Connection, paged
 from schema.payloads import Fault, Launchability, Tag
 from schema.scalars import BigInt
 from schema.selection import loaded
 from schema.sources.types import SourceImage
+
+if TYPE_CHECKING:
+    from schema.backups.types import Backup
 
 OfImage = Annotated[strawberry.ID, strawberry.argument(description="The image's id, opaque or plain.")]
 TailBytes = Annotated[int, strawberry.argument(description="The last so many bytes, 1 to 65536.")]
@@ -96,6 +100,9 @@ class EcsInstance(Node):
         resolver=_console_log,
         description="The end of its serial console output. Null when there is none, or when the engine cannot be reached. "
         "On one machine at a time: not below a list.",
+    )
+    backups: Connection[Annotated[Backup, strawberry.lazy("schema.backups.types")]] = strawberry.field(
+        resolver=paged, description="Its backups, newest first. They outlive it (backups with filter ecsIds)."
     )
     created_at: datetime = strawberry.field(description="When it was asked for.")
     launched_at: datetime | None = strawberry.field(description="When it first ran.")

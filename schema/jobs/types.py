@@ -14,6 +14,7 @@ from schema.payloads import Fault
 from schema.scalars import BigInt
 
 if TYPE_CHECKING:
+    from schema.backups.types import Backup
     from schema.disks.types import EvsDisk
     from schema.ecs.types import EcsInstance
     from schema.images.types import Image
@@ -35,6 +36,9 @@ class Job(Node):
     )
     ecs_instances: list[Annotated[EcsInstance, strawberry.lazy("schema.ecs.types")]] = strawberry.field(
         description="The ECSs that it is about, without deleted ones."
+    )
+    backup: Annotated[Backup, strawberry.lazy("schema.backups.types")] | None = strawberry.field(
+        description="The backup that it is about. Null once deleted."
     )
     evs_disks: list[Annotated[EvsDisk, strawberry.lazy("schema.disks.types")]] = strawberry.field(
         description="The EVS disks that it is about, without deleted ones."

@@ -1,0 +1,113 @@
+"""Making, restoring and deleting backups."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import strawberry
+from strawberry import Info
+
+from app.backups import service as backups
+from app.backups.service import Outcome
+from app.enums import TokenScope
+from app.jobs import service as jobs
+from app.policy import Caller
+from schema.backups.types import Backup
+from schema.context import caller
+from schema.errors import UserError, refusable
+from schema.fields import Input, changing
+from schema.ids import uuid_of
+from schema.jobs.types import Job
+from schema.payloads import Batch, Caution, errors_field, reread, reread_one, shown
+from schema.selection import wanted
+
+
+@strawberry.input(description="The backup to make, of an ECS that is ACTIVE or SHUTOFF; a running machine runs on.")
+class CreateBackupInput:
+    ecs_id: strawberry.ID = strawberry.field(description="The ECS's id, opaque or plain.")
+    name: str = strawberry.field(
+        description="1 to 128 letters, digits, spaces, dots, hyphens and underscores, and no space at its ends."
+    )
+    idempotency_key: str | None = strawberry.field(
+        default=None, description="1 to 255 characters, kept for 24 hours: a retry with it gets the first answer."
+    )
+
+
+@strawberry.type(description="The backup that was begun, and the job that makes it.")
+class CreateBackupPayload:
+    backup: Backup | None = strawberry.field(default=None, description="Null when it was refused.")
+    job: Job | None = strawberry.field(default=None, description="Null when it was refused.")
+    warnings: list[Caution] = strawberry.field(default_factory=list, description="What should be known.")
+    user_errors: list[UserError] = errors_field()
+
+
+@strawberry.input(
+    description="Backups to delete, in any order; others keep all of their bytes. They must be AVAILABLE or ERROR, and one with "
+    "an image goes after its image."
+)
+class DeleteBackupsInput:
+    backup_ids: list[strawberry.ID] = strawberry.field(description="At most 100, opaque or plain.")
+
+
+@strawberry.type(description="What was begun for one backup of a batch.")
+class BackupResult:
+    backup_id: strawberry.ID = strawberry.field(description="The argument, as it was written.")
+    backup: Backup | None = strawberry.field(
+        default=None, description="The backup now. Null when it was refused, and when it is gone."
+    )
+    job: Job | None = strawberry.field(default=None, description="What does it. Null when it was refused.")
+    error: UserError | None = strawberry.field(default=None, description="Why it was refused.")
+
+
+@strawberry.type(description="What was begun for each backup.")
+class DeleteBackupsPayload:
+    results: list[BackupResult] = strawberry.field(
+        default_factory=list, description="One for each backup, in the order of backupIds; duplicates are collapsed."
+    )
+    user_errors: list[UserError] = errors_field()
+
+
+@strawberry.type
+class BackupMutations:
+    @changing(
+        "Keep what all disks of an ECS hold at one instant. Nothing is copied, so it takes no longer for larger disks. Needs scope "
+        "STORAGE."
+    )
+    async def create_backup(self, info: Info, input: Input[CreateBackupInput]) -> CreateBackupPayload | None:
+        return await refusable(CreateBackupPayload, _create(info, input))
+
+    @changing("Delete backups. Needs scope STORAGE.")
+    async def delete_backups(self, info: Info, input: Input[DeleteBackupsInput]) -> DeleteBackupsPayload | None:
+        return await refusable(DeleteBackupsPayload, _delete(info, input))
+
+
+async def _create(info: Info, input: CreateBackupInput) -> CreateBackupPayload:
+    who, ecs_id = caller(info, TokenScope.STORAGE), uuid_of(input.ecs_id, "EcsInstance")
+    begun = await backups.create_backup(who, ecs_id, name=input.name, idempotency_key=input.idempotency_key)
+    backup = await reread_one(backups.find_backups, who, begun.backup_id, wanted(info).of("backup"))
+    job = await reread_one(jobs.find_jobs, who, begun.job_id, wanted(info).of("job"))
+    return shown(CreateBackupPayload, backup=backup, job=job, warnings=begun.warnings)
+
+
+async def _delete(info: Info, input: DeleteBackupsInput) -> DeleteBackupsPayload:
+    who, batch = caller(info, TokenScope.STORAGE), Batch.of("Backup", backup_ids=input.backup_ids)
+    results = await _results(info, who, batch, await backups.delete_backups(who, batch.ids))
+    return DeleteBackupsPayload(results=results, user_errors=[result.error for result in results if result.error])
+
+
+async def _results(info: Info, who: Caller, batch: Batch, outcomes: Sequence[Outcome]) -> list[BackupResult]:
+    """Each backup as it is now and its job, or why it was refused."""
+    done, part = batch.done([outcome.error for outcome in outcomes]), wanted(info).of("results")
+    rows = await reread(backups.find_backups, who, done, part.of("backup"))
+    job_ids = [outcome.job_id for outcome in outcomes if outcome.job_id]
+    begun = await reread(jobs.find_jobs, who, job_ids, part.of("job"))
+    return [
+        shown(
+            BackupResult,
+            backup_id=text,
+            backup=rows.get(str(id_)),
+            job=begun.get(outcome.job_id or ""),
+            error=batch.error(index, outcome.error),
+        )
+        for index, (text, id_, outcome) in enumerate(zip(batch.texts, batch.ids, outcomes, strict=True))
+    ]
