@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Awaitable
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -63,9 +64,12 @@ async def _read(path: Path, format: str) -> bytes:
     command = ("qemu-img", "convert", "-f", format, "-O", "raw", str(path), str(path) + ".raw")
     process = await asyncio.create_subprocess_exec(*command)
     assert await process.wait() == 0
-    raw = Path(str(path) + ".raw")
-    data = raw.read_bytes()
-    raw.unlink()
+    return await asyncio.to_thread(_take, path.with_name(f"{path.name}.raw"))
+
+
+def _take(path: Path) -> bytes:
+    data = path.read_bytes()
+    path.unlink()
     return data
 
 
@@ -94,11 +98,13 @@ async def test_what_progress_raises_ends_the_work_and_leaves_nothing(lab: Lab, v
     async def give_up(done: int, total: int) -> None:
         raise GivenUp
 
+    work: Awaitable[object] = (
+        lab.engine.contents.export(content_id, path, format="raw", progress=give_up)
+        if verb == "export"
+        else lab.engine.contents.verify(content_id, give_up)
+    )
     with pytest.raises(GivenUp):
-        if verb == "export":
-            await lab.engine.contents.export(content_id, path, format="raw", progress=give_up)
-        else:
-            await lab.engine.contents.verify(content_id, give_up)
+        await work
     assert [path.name for path in lab.folder.iterdir()] == ["store"]
     assert lab.leavings() == []
 

@@ -10,13 +10,16 @@ import multiprocessing
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from uuid import UUID
 
 from app.engines.base import MachineSpec
+from app.engines.qemu import running
 from app.engines.qemu.engine import QemuEngine, QemuSettings
+from app.engines.qemu.qmp import COMMAND_LIMIT_S, Monitor
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.engines.victim"])
@@ -95,6 +98,39 @@ class Export:
 
 
 @dataclass(frozen=True)
+class Compact:
+    content_id: UUID
+
+    async def run(self, engine: QemuEngine) -> None:
+        await engine.contents.compact(self.content_id, audited)
+
+
+@dataclass(frozen=True)
+class CompactDisk:
+    disk_id: UUID
+
+    async def run(self, engine: QemuEngine) -> None:
+        await engine.contents.compact_disk(self.disk_id, audited)
+
+
+@dataclass(frozen=True)
+class Attach:
+    machine_id: UUID
+    disk_id: UUID
+
+    async def run(self, engine: QemuEngine) -> None:
+        await engine.machines.attach(self.machine_id, self.disk_id)
+
+
+@dataclass(frozen=True)
+class Extend:
+    disk_id: UUID
+
+    async def run(self, engine: QemuEngine) -> None:
+        await engine.contents.extend(self.disk_id, 8 << 20)
+
+
+@dataclass(frozen=True)
 class CreateDisk:
     disk_id: UUID
     content_id: UUID
@@ -103,11 +139,22 @@ class CreateDisk:
         await engine.contents.create_disk(self.disk_id, size_bytes=4 << 20, content_id=self.content_id)
 
 
-Verb = Launch | Delete | Seal | Copy | Export | CreateDisk
+class AuditedMonitor(Monitor):
+    """Commands to machines are no audit events of the system's."""
+
+    async def run(
+        self, command: str, arguments: Mapping[str, object] | None = None, *, limit_s: float = COMMAND_LIMIT_S
+    ) -> object:
+        sys.audit("monitor", command)
+        return await super().run(command, arguments, limit_s=limit_s)
+
+
+Verb = Launch | Delete | Seal | Copy | Export | Compact | CompactDisk | Attach | Extend | CreateDisk
 
 
 def work(root: Path, verb: Verb, point: Point) -> None:
     async def run() -> None:
+        running.Monitor = AuditedMonitor  # type: ignore[misc]
         engine = QemuEngine(QemuSettings(root=root, accelerator="tcg", reserve_disk_bytes=0, reserve_memory_mib=0))
         await engine.open()
         point.arm()

@@ -10,8 +10,10 @@ from uuid import UUID
 
 from app.engines.base import ContentFacts, Progress, Sealed
 from app.engines.qemu.command import node_of
+from app.engines.qemu.compaction import Compaction
 from app.engines.qemu.exporting import Exports
-from app.engines.qemu.failures import engine_errors
+from app.engines.qemu.failures import engine_errors, to_the_end
+from app.engines.qemu.holding import Locks
 from app.engines.qemu.journal import Seals
 from app.engines.qemu.layers import Layers
 from app.engines.qemu.machines import QemuMachines
@@ -47,7 +49,14 @@ class QemuContents:
         reserve_disk_bytes: int,
     ) -> None:
         self._store, self._layers, self._records = store, layers, records
-        self._exports = Exports(store)
+        self._exports, self._locks = Exports(store), Locks()
+        self._compaction = Compaction(
+            layers,
+            records,
+            machines,
+            content_locks=self._locks,
+            require_room=lambda size_bytes: self._require_room(store.layers, size_bytes),
+        )
         self._seals, self._machines, self._reserve_disk_bytes = seals, machines, reserve_disk_bytes
 
     async def create_disk(self, disk_id: UUID, *, size_bytes: int, content_id: UUID | None) -> None:
@@ -120,7 +129,7 @@ class QemuContents:
         record = self._content(content_id)
         if new_id not in self._records.contents:
             with self._layers.pinned(record.layer):
-                size = self._chain_bytes(record.layer)
+                size = self._layers.chain_bytes(record.layer)
                 await self._convert(self._layers.path(record.layer), "qcow2", new_id, progress, size)
         return await self.describe(new_id)
 
@@ -143,7 +152,7 @@ class QemuContents:
         if (options := EXPORT_OPTIONS.get(format)) is None:
             raise EngineError(ErrorCode.ENGINE_FAILED, f"disk files of format {format!r} cannot be written")
         with engine_errors(self._store), self._layers.pinned(layer):
-            size = self._chain_bytes(layer)
+            size = self._layers.chain_bytes(layer)
             self._require_room(path.parent, size)
             async with self._exports.written(path) as pending:
                 await self._layers.export(layer, pending, options=options, progress=progress, total_bytes=size)
@@ -154,6 +163,16 @@ class QemuContents:
         layer = self._content(content_id).layer
         with engine_errors(self._store), self._layers.pinned(layer):
             return await self._layers.sha256(layer, progress)
+
+    async def compact(self, content_id: UUID, progress: Progress) -> None:
+        """Put a content on one layer of its own."""
+        with engine_errors(self._store):
+            await self._compaction.compact_content(content_id, progress)
+
+    async def compact_disk(self, disk_id: UUID, progress: Progress) -> None:
+        """Shorten the chain below a disk."""
+        with engine_errors(self._store):
+            await self._compaction.compact_disk(disk_id, progress)
 
     async def depth(self, id_: UUID) -> int:
         """On how many layers a content or disk stands."""
@@ -173,8 +192,11 @@ class QemuContents:
                 path, machine_id = waiting
                 async with self._machines.held(machine_id) as running:
                     await self._seals.recover(path, running.monitor if running else None)
-            if content_id in self._records.contents:
-                await self._records.forget_content(content_id)
+            async with self._locks.held(content_id):
+                is_known = content_id in self._records.contents
+                if is_known:
+                    await to_the_end(self._records.forget_content(content_id))
+            if is_known:
                 await self._layers.sweep(self._records.roots)
 
     def _content(self, content_id: UUID) -> ContentRecord:
@@ -182,11 +204,6 @@ class QemuContents:
             return self._records.contents[content_id]
         except KeyError:
             raise NotFound(f"no content {content_id}") from None
-
-    def _chain_bytes(self, layer: str) -> int:
-        """How much a flat copy of a layer takes at most."""
-        allocated = sum(self._layers.allocated_bytes(name) for name in self._layers.chain(layer))
-        return min(allocated, self._layers.header(layer).virtual_bytes)
 
     def _require_room(self, folder: Path, size_bytes: int) -> None:
         if size_bytes + self._reserve_disk_bytes > shutil.disk_usage(folder).free:

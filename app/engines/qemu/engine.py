@@ -47,7 +47,7 @@ class QemuEngine:
         self._seals = Seals(self._store, self._layers, self._records)
         self._accelerator = Accelerator(self._store, settings)
         starter = Starter(settings, self._store, self._layers, records=self._records, accelerator=self._accelerator)
-        plugs = Plugs(self._layers, self._records)
+        plugs = Plugs(self._records)
         self._supervision = Supervision(settings, self._store, starter, accelerator=self._accelerator, plugs=plugs)
         self._machines = QemuMachines(
             self._store, self._records, self._seals, starter=starter, supervision=self._supervision, plugs=plugs

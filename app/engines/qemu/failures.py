@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Awaitable, Iterable, Iterator
+from collections.abc import Awaitable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from app.engines.qemu.qmp import MonitorFailed
 from app.engines.qemu.store import Store
 from app.enums import ErrorCode
 from app.errors import EngineError
+
+T = TypeVar("T")
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -41,4 +44,14 @@ async def gather_all(works: Iterable[Awaitable[None]]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+
+
+async def to_the_end(work: Coroutine[object, object, T]) -> T:
+    """Do something whole, also when whoever waits for it gives up: a thread that writes a file would not notice."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
         raise

@@ -99,7 +99,16 @@ class Layers:
             await self.remove(name)
             raise
 
-    async def convert(self, source: Path, *, format: str, name: str, progress: Progress, total_bytes: int) -> None:
+    async def convert(
+        self,
+        source: Path,
+        *,
+        format: str,
+        name: str,
+        progress: Progress,
+        total_bytes: int,
+        is_modest: bool = False,
+    ) -> None:
         """Copy a disk file, with all that is below it, into a new flat layer, durably. What progress raises ends the work."""
 
         async def tell(percent: float) -> None:
@@ -109,7 +118,8 @@ class Layers:
         options = ("-W", "-m", "8", "-t", "writeback", "-f", format, "-O", "qcow2", "-o", OPTIONS)
         try:
             await progress(0, total_bytes)
-            await self._tools.run_with_progress("convert", "-p", *options, str(source), str(path), on_percent=tell)
+            arguments = ("convert", "-p", *options, str(source), str(path))
+            await self._tools.run_with_progress(*arguments, on_percent=tell, is_modest=is_modest)
             await asyncio.to_thread(_sync, path)
         except BaseException:
             await self.remove(name)
@@ -170,6 +180,19 @@ class Layers:
         await self._tools.run("resize", "-q", "-f", "qcow2", str(self.path(name)), str(virtual_bytes))
         await asyncio.to_thread(_sync, self.path(name))
 
+    async def rebase(self, name: str, backing: str) -> None:
+        """Have a layer that nobody has open stand on another with the same bytes, durably. The caller has pinned both."""
+        below = ("-u", "-F", "qcow2", "-b", backing + SUFFIX)
+        await self._tools.run("rebase", "-q", "-f", "qcow2", *below, str(self.path(name)))
+        await self.note_rebased(name)
+
+    async def note_rebased(self, name: str) -> None:
+        """Have it known, and durable, that a layer stands on another than before."""
+        await asyncio.to_thread(_sync, self.path(name))
+        # Not while a sweep reads headers: it would remember what it has read before.
+        async with self._sweeping:
+            self._parents.pop(name, None)
+
     async def remove(self, name: str) -> None:
         """Remove a layer that nothing reaches."""
         self._parents.pop(name, None)
@@ -188,6 +211,10 @@ class Layers:
             return self.path(name).stat().st_blocks * 512
         except FileNotFoundError:
             raise EngineError(ErrorCode.ENGINE_FAILED, f"layer {name} is missing") from None
+
+    def chain_bytes(self, name: str) -> int:
+        """How much a flat copy of a layer takes at most."""
+        return min(sum(map(self.allocated_bytes, self.chain(name))), self.header(name).virtual_bytes)
 
     def chain(self, name: str) -> list[str]:
         """A layer and all below it, top first."""

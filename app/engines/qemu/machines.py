@@ -16,8 +16,8 @@ import structlog
 from app.engines.base import MachineEvent, MachineFacts, MachineSpec, MachineState, StopHow
 from app.engines.qemu import seed
 from app.engines.qemu.command import MAX_DATA_DISKS
-from app.engines.qemu.failures import engine_errors
-from app.engines.qemu.holding import DiskLocks
+from app.engines.qemu.failures import engine_errors, to_the_end
+from app.engines.qemu.holding import Locks
 from app.engines.qemu.journal import Seals
 from app.engines.qemu.plugging import Plugs
 from app.engines.qemu.qmp import MonitorRefused
@@ -47,7 +47,7 @@ class QemuMachines:
     ) -> None:
         self._store, self._records, self._seals = store, records, seals
         self._starter, self._supervision, self._plugs = starter, supervision, plugs
-        self.disk_locks = DiskLocks()
+        self.disk_locks = Locks()
         self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
         supervision.lock_of = self._lock
 
@@ -111,6 +111,8 @@ class QemuMachines:
         async with self._held(machine_id) as running:
             spec = await asyncio.to_thread(read_spec, self._folder(machine_id))
             if disk_id in spec.disk_ids:
+                if running:
+                    await self._plugs.plug_missing(running)
                 return
             if disk_id not in self._records.disks:
                 raise NotFound(f"no disk {disk_id}")
@@ -120,12 +122,12 @@ class QemuMachines:
                 if await asyncio.to_thread(self._has_owner, disk_id):
                     raise EngineError(ErrorCode.ENGINE_FAILED, "another machine has this disk")
                 # Written down first: a disk that is plugged in and not written down would be anybody's.
-                await self._set_disks(machine_id, running, [*spec.disk_ids, disk_id])
+                await to_the_end(self._set_disks(machine_id, running, [*spec.disk_ids, disk_id]))
                 if running:
                     try:
                         await self._plugs.plug_missing(running)
                     except MonitorRefused:
-                        await self._set_disks(machine_id, running, spec.disk_ids)
+                        await to_the_end(self._set_disks(machine_id, running, spec.disk_ids))
                         raise
 
     async def detach(self, machine_id: UUID, disk_id: UUID, *, deadline_s: float) -> None:
@@ -140,7 +142,9 @@ class QemuMachines:
             async with self.disk_locks.held(disk_id):
                 if running:
                     await self._plugs.unplug(running, disk_id, deadline_s)
-                await self._set_disks(machine_id, running, [other for other in spec.disk_ids if other != disk_id])
+                await to_the_end(
+                    self._set_disks(machine_id, running, [other for other in spec.disk_ids if other != disk_id])
+                )
 
     async def describe(self, machine_id: UUID) -> MachineFacts:
         """What it is doing now."""

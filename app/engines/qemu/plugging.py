@@ -7,32 +7,23 @@ when its detach was given up by then, it is plugged in again.
 
 from __future__ import annotations
 
-import asyncio
 from uuid import UUID
-
-import structlog
 
 from app.engines.qemu.command import block_node, device_of, disk_device, node_of
 from app.engines.qemu.journal import active_nodes
-from app.engines.qemu.layers import Layers
+from app.engines.qemu.nodes import close_node, close_unused_nodes
 from app.engines.qemu.qmp import Monitor, MonitorRefused
 from app.engines.qemu.records import Records
 from app.engines.qemu.running import Running, first_of
 from app.enums import ErrorCode
 from app.errors import EngineError
 
-RELEASE_TRIES = 50
-RELEASE_EVERY_S = 0.01
-"""A device that is gone may hold its disk for some milliseconds more."""
-
-log = structlog.get_logger(__name__)
-
 
 class Plugs:
     """Plugging and unplugging. A caller holds the machine's lock."""
 
-    def __init__(self, layers: Layers, records: Records) -> None:
-        self._layers, self._records = layers, records
+    def __init__(self, records: Records) -> None:
+        self._records = records
 
     async def plug_missing(self, running: Running) -> list[UUID]:
         """Plug in the disks that a machine should have and has not; answers them.
@@ -65,17 +56,18 @@ class Plugs:
                 message = "the guest does not let go of the disk; stop the machine, then detach the disk"
                 raise EngineError(ErrorCode.TIMED_OUT, message)
         async with running.monitor.sequence() as monitor:
-            await self._close(monitor, self._records.disks[disk_id])
+            await close_node(monitor, node_of(self._records.disks[disk_id]))
+            await close_unused_nodes(monitor)
 
     async def _plug(self, monitor: Monitor, running: Running, disk_id: UUID) -> None:
         layer = self._records.disks[disk_id]
-        await self._close(monitor, layer)
+        await close_node(monitor, node_of(layer))
         await monitor.run("blockdev-add", block_node(layer))
         try:
             boot_index = await self._last_boot_index(monitor, running) + 1
             await monitor.run("device_add", disk_device(disk_id, layer, boot_index))
         except MonitorRefused:
-            await self._close(monitor, layer)
+            await close_node(monitor, node_of(layer))
             raise
 
     async def _last_boot_index(self, monitor: Monitor, running: Running) -> int:
@@ -86,23 +78,3 @@ class Plugs:
             for device in devices
         ]
         return max(index for index in indexes if isinstance(index, int))
-
-    async def _close(self, monitor: Monitor, layer: str) -> None:
-        """Have a machine close a layer that no device of its uses, and those below that it was told to open by name."""
-        nodes = await monitor.run("query-named-block-nodes", {"flat": True})
-        names = {node["node-name"] for node in nodes} if isinstance(nodes, list) else set()
-        for name in map(node_of, self._layers.chain(layer)):
-            if name in names:
-                await _close_node(monitor, name)
-
-
-async def _close_node(monitor: Monitor, name: str) -> None:
-    for tries_left in reversed(range(RELEASE_TRIES)):
-        try:
-            await monitor.run("blockdev-del", {"node-name": name})
-        except MonitorRefused as error:
-            if "in use" not in str(error) or not tries_left:
-                raise
-            await asyncio.sleep(RELEASE_EVERY_S)
-        else:
-            return

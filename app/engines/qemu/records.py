@@ -19,10 +19,17 @@ class ContentRecord:
     layer: str
     virtual_bytes: int
     consistency: Consistency
+    former: str | None = None
+    """The layer that it was before it was compacted; others may still stand on that one."""
 
     def as_json(self) -> dict[str, object]:
         """As it is kept in its file."""
-        return {"layer": self.layer, "virtual_bytes": self.virtual_bytes, "consistency": self.consistency}
+        return {
+            "layer": self.layer,
+            "virtual_bytes": self.virtual_bytes,
+            "consistency": self.consistency,
+            "former": self.former,
+        }
 
 
 class Records:
@@ -42,7 +49,8 @@ class Records:
         for path, record in self._read(self._store.contents):
             size = record["virtual_bytes"]
             assert isinstance(size, int)
-            kept = ContentRecord(str(record["layer"]), size, Consistency(str(record["consistency"])))
+            consistency, former = Consistency(str(record["consistency"])), record.get("former")
+            kept = ContentRecord(str(record["layer"]), size, consistency, str(former) if former else None)
             self.contents[UUID(path.stem)] = kept
 
     @staticmethod

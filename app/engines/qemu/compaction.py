@@ -1,0 +1,127 @@
+"""Short chains: what lies below a content or a disk is copied into one flat layer that takes its place.
+
+Copying is done beside everything else; it reads sealed layers only. Both chains hold the same bytes, so a kill at any point is harmless:
+whichever of them a header or record names by then is kept, the other is swept. A machine that had switched already and lost its service
+before the header said so reads on from a file that has no name any longer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
+from uuid import UUID
+
+from app.engines.base import Progress
+from app.engines.qemu.command import block_node, node_of
+from app.engines.qemu.failures import to_the_end
+from app.engines.qemu.holding import Locks
+from app.engines.qemu.layers import SUFFIX, Layers
+from app.engines.qemu.machines import QemuMachines
+from app.engines.qemu.nodes import close_node, close_unused_nodes
+from app.engines.qemu.qmp import MonitorRefused
+from app.engines.qemu.records import Records
+from app.engines.qemu.running import Running
+from app.enums import ErrorCode
+from app.errors import EngineError, NotFound
+
+DISK_TRIES = 3
+"""A disk that is sealed while it is copied has to be copied once more."""
+
+
+class Compaction:
+    """Compaction of one store."""
+
+    def __init__(
+        self,
+        layers: Layers,
+        records: Records,
+        machines: QemuMachines,
+        *,
+        content_locks: Locks,
+        require_room: Callable[[int], None],
+    ) -> None:
+        self._layers, self._records, self._machines = layers, records, machines
+        self._content_locks, self._require_room = content_locks, require_room
+
+    async def compact_content(self, content_id: UUID, progress: Progress) -> None:
+        """Put a content on one layer of its own. Raises: NotFound: released, perhaps meanwhile. EngineError."""
+        before = self._record_layer(content_id)
+        async with self._pins() as pins:
+            pins.enter_context(self._layers.pinned(before))
+            if len(self._layers.chain(before)) == 1:
+                return
+            flat = await self._copy(before, pins, progress)
+            async with self._content_locks.held(content_id):
+                if self._record_layer(content_id) == before:
+                    record = replace(self._records.contents[content_id], layer=flat, former=before)
+                    await to_the_end(self._records.put_contents({content_id: record}))
+
+    async def compact_disk(self, disk_id: UUID, progress: Progress) -> None:
+        """Shorten the chain below a disk. Raises: NotFound. EngineError."""
+        for _ in range(DISK_TRIES):
+            async with self._pins() as pins:
+                async with self._machines.having(disk_id):
+                    chain = self._layers.chain(self._records.disks[disk_id])
+                    pins.enter_context(self._layers.pinned(*chain[:2]))
+                if len(chain) <= 2:
+                    return
+                active, below = chain[:2]
+                flat = self._flat_content(below)
+                if flat:
+                    pins.enter_context(self._layers.pinned(flat))
+                else:
+                    flat = await self._copy(below, pins, progress)
+                async with self._machines.having(disk_id) as running:
+                    if self._layers.chain(self._records.disks[disk_id])[:2] == [active, below]:
+                        await to_the_end(self._put_below(active, flat, running))
+                        return
+        raise EngineError(ErrorCode.ENGINE_FAILED, "the disk is sealed too often to be compacted")
+
+    @asynccontextmanager
+    async def _pins(self) -> AsyncIterator[ExitStack]:
+        """Keep layers meanwhile; at the end, those that nothing reaches go, whatever came of it."""
+        try:
+            with ExitStack() as pins:
+                yield pins
+        finally:
+            await self._layers.sweep(self._records.roots)
+
+    def _record_layer(self, content_id: UUID) -> str:
+        try:
+            return self._records.contents[content_id].layer
+        except KeyError:
+            raise NotFound(f"no content {content_id}") from None
+
+    def _flat_content(self, layer: str) -> str | None:
+        """A flat layer with the bytes of another, left by the compaction of a content."""
+        found = (record.layer for record in self._records.contents.values() if record.former == layer)
+        return next(found, None)
+
+    async def _copy(self, layer: str, pins: ExitStack, progress: Progress) -> str:
+        name = self._layers.new_name()
+        pins.enter_context(self._layers.pinned(name))
+        size = self._layers.chain_bytes(layer)
+        self._require_room(size)
+        source = self._layers.path(layer)
+        await self._layers.convert(
+            source, format="qcow2", name=name, progress=progress, total_bytes=size, is_modest=True
+        )
+        return name
+
+    async def _put_below(self, active: str, flat: str, running: Running | None) -> None:
+        if running is None:
+            await self._layers.rebase(active, flat)
+            return
+        async with running.monitor.sequence() as monitor:
+            await monitor.run("blockdev-add", {**block_node(flat), "read-only": True})
+            try:
+                await monitor.run("blockdev-reopen", {"options": [{**block_node(active), "backing": node_of(flat)}]})
+            except MonitorRefused:
+                await close_node(monitor, node_of(flat))
+                raise
+            node = node_of(active)
+            names = {"device": node, "image-node-name": node, "backing-file": flat + SUFFIX}
+            await monitor.run("change-backing-file", names)
+            await self._layers.note_rebased(active)
+            await close_unused_nodes(monitor)
