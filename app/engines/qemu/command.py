@@ -95,6 +95,8 @@ def build_command(
         "socket,id=console,path=console.sock,server=on,wait=off,logfile=console.log,logappend=on",
     ]
     command += ["-serial", "chardev:console", "-device", "virtio-rng-pci"]
+    command += ["-chardev", "socket,id=qga,path=qga.sock,server=on,wait=off", "-device", "virtio-serial-pci"]
+    command += ["-device", "virtserialport,chardev=qga,name=org.qemu.guest_agent.0"]
     command += _network(spec.expose_ports, expose_host, restrict=restrict_network)
     command += ["-device", f"pci-bridge,id={DATA_BUS},chassis_nr=1"]
     return command + _disks(spec.disk_ids, layers)

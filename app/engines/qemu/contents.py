@@ -9,6 +9,7 @@ from pathlib import Path
 from uuid import UUID
 
 from app.engines.base import ContentFacts, Progress, Sealed
+from app.engines.qemu.agent import Agent
 from app.engines.qemu.command import node_of
 from app.engines.qemu.compaction import Compaction
 from app.engines.qemu.exporting import Exports
@@ -114,7 +115,10 @@ class QemuContents:
                 raise EngineError(ErrorCode.ENGINE_FAILED, "not all of these disks are the machine's")
             with engine_errors(self._store):
                 try:
-                    return await self._seals.seal(path, contents, running.monitor if running else None)
+                    agent = Agent(running.folder) if freeze and running else None
+                    if running and agent and not await agent.is_there(running.monitor):
+                        agent = None
+                    return await self._seals.seal(path, contents, running.monitor if running else None, agent)
                 except EngineError:
                     # The machine may have died of something else meanwhile; then its disks decide.
                     if not running or not await running.process.wait(1):

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
 
 import structlog
 
 from app.engines.base import ContentFacts, Sealed
+from app.engines.qemu.agent import FREEZE_LIMIT_S, Agent
 from app.engines.qemu.command import block_node, device_of, node_of
-from app.engines.qemu.failures import gather_all
+from app.engines.qemu.failures import gather_all, to_the_end
 from app.engines.qemu.layers import SUFFIX, Layers, read_header
 from app.engines.qemu.qmp import Monitor, MonitorFailed
 from app.engines.qemu.records import ContentRecord, Records
@@ -106,8 +107,10 @@ class Seals:
                 return path
         return None
 
-    async def seal(self, path: Path, wanted: Mapping[UUID, UUID], monitor: Monitor | None) -> Sealed:
-        """Seal disks (disk id -> content id); `monitor` is that of the machine that runs on them.
+    async def seal(
+        self, path: Path, wanted: Mapping[UUID, UUID], monitor: Monitor | None, agent: Agent | None = None
+    ) -> Sealed:
+        """Seal disks (disk id -> content id); `monitor` is that of the machine that runs on them, `agent` that of its guest.
 
         Raises: EngineError, with nothing of it left.
         """
@@ -125,7 +128,11 @@ class Seals:
         try:
             await asyncio.to_thread(write_durably, {path: journal.as_json()})
             await gather_all(self._make_overlay(entry) for entry in entries)
-            if monitor is not None:
+            if monitor is not None and agent is not None:
+                if await self._switch_at_rest(monitor, agent, journal):
+                    journal = replace(journal, consistency=Consistency.FILESYSTEM)
+                    self._open[path] = journal
+            elif monitor is not None:
                 await self._switch(monitor, journal)
             await self._finish(path, journal)
         except BaseException as error:
@@ -147,8 +154,11 @@ class Seals:
             )
             for content_id, record in records.items()
         }
-        is_crash = any(record.consistency is Consistency.CRASH for record in records.values())
-        return Sealed(contents=facts, consistency=Consistency.CRASH if is_crash else Consistency.STOPPED)
+        found = {record.consistency for record in records.values()}
+        weakest = next(
+            word for word in (Consistency.CRASH, Consistency.FILESYSTEM, Consistency.STOPPED) if word in found
+        )
+        return Sealed(contents=facts, consistency=weakest)
 
     async def recover(self, path: Path, monitor: Monitor | None) -> None:
         """Finish or undo the seal whose journal lies here, if there is one; without a monitor no machine runs on the disks.
@@ -173,6 +183,22 @@ class Seals:
     async def _make_overlay(self, entry: Entry) -> None:
         size = self._layers.header(entry.old).virtual_bytes
         await self._layers.create(entry.new, virtual_bytes=size, backing=entry.old)
+
+    async def _switch_at_rest(self, monitor: Monitor, agent: Agent, journal: Journal) -> bool:
+        """Switch while the guest's file systems are at rest; whether they were until the end. They are not for longer than the limit."""
+        end = asyncio.get_running_loop().time() + FREEZE_LIMIT_S
+        switching: asyncio.Task[None] | None = None
+        try:
+            is_frozen = await agent.freeze(FREEZE_LIMIT_S)
+            switching = asyncio.create_task(self._switch(monitor, journal))
+            await asyncio.wait({switching}, timeout=end - asyncio.get_running_loop().time())
+            is_frozen = is_frozen and switching.done()
+        finally:
+            if agent.may_be_frozen:
+                await to_the_end(agent.thaw())
+            if switching is not None:
+                await switching
+        return is_frozen
 
     async def _switch(self, monitor: Monitor, journal: Journal) -> None:
         async with monitor.sequence():

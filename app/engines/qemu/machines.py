@@ -210,6 +210,8 @@ class QemuMachines:
         for path, machine_id in self._seals.open_journals().items():
             async with self.held(machine_id) as running:
                 try:
+                    if running:
+                        await self._supervision.thaw(running)
                     await self._seals.recover(path, running.monitor if running else None)
                 except EngineError as error:
                     # Its layers are kept, and it is tried again before anything else happens to the machine.

@@ -13,6 +13,7 @@ from qemu.qmp import Message
 
 from app.engines.base import MachineEventKind
 from app.engines.qemu.accelerator import Accelerator
+from app.engines.qemu.agent import Agent
 from app.engines.qemu.consoles import trim
 from app.engines.qemu.news import News
 from app.engines.qemu.plugging import Plugs
@@ -173,6 +174,16 @@ class Supervision:
                 except EngineError as error:
                     self.news.tell(running.machine_id, MachineEventKind.DIED, error.message)
 
+    async def thaw(self, running: Running) -> None:
+        """Have a guest's file systems work again when a seal has not seen to that; the caller holds the machine's lock."""
+        agent = Agent(running.folder)
+        if agent.may_be_frozen and running.process.is_running:
+            await agent.thaw()
+
+    async def _thaw_later(self, running: Running) -> None:
+        async with self.lock_of(running.machine_id):
+            await self.thaw(running)
+
     async def plug_missing(self, running: Running) -> bool:
         """Have a machine get the disks of its spec that it has not, as far as it can; the caller holds its lock."""
         try:
@@ -197,6 +208,8 @@ class Supervision:
                     await trim(running.folder / "console.log", self._settings.console_max_bytes)
                     if running.waits_for_space and self._store.free_bytes() > self._settings.reserve_disk_bytes:
                         await self._resume(running)
+                    if Agent(running.folder).may_be_frozen and not self.lock_of(running.machine_id).locked():
+                        self._chore(self._thaw_later(running))
                 except OSError as error:
                     log.warning("housekeeping failed", machine_id=str(running.machine_id), error=str(error))
 
@@ -213,6 +226,7 @@ class Supervision:
     @staticmethod
     def _put_away(folder: Path, is_clean: bool) -> None:
         """Note that a machine does not run, and whether its disks need a look before it runs again."""
+        Agent(folder).forget()
         process = folder / "process.json"
         with suppress(FileNotFoundError):
             if is_clean:
