@@ -43,6 +43,7 @@ HANDLERS: Mapping[JobType, Handler] = {
     JobType.REBOOT_ECS: ecs.RebootEcs(),
     JobType.DELETE_ECS: ecs.DeleteEcs(),
     JobType.CREATE_BACKUP: backups.CreateBackup(),
+    JobType.RESTORE_BACKUP: backups.RestoreBackup(),
     JobType.DELETE_BACKUP: backups.DeleteBackup(),
     JobType.CREATE_DISK: disks.CreateDisks(),
     JobType.ATTACH_DISK: disks_of_ecs.AttachDisk(),

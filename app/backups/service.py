@@ -219,7 +219,8 @@ async def delete_images_and_backups(
 
     Raises: Forbidden: the token has not scope STORAGE.
     """
-    policy.require(caller, TokenScope.STORAGE)
+    with about("delete_backups"):
+        policy.require(caller, TokenScope.STORAGE)
     results: list[ServiceError | None] = []
     for image_id in image_ids:
         try:

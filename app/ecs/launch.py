@@ -23,6 +23,7 @@ from app.enums import ContentState, DiskStatus, EcsStatus, ErrorCode, EventType,
 from app.errors import NotFound, Refused
 from app.images import service as images
 from app.images.models import Image
+from app.images.reads import ImageRow
 from app.jobs import queue
 from app.policy import Caller
 from app.projects import idempotency, quotas
@@ -49,14 +50,15 @@ async def launch_ecs(caller: Caller, request: LaunchRequest, *, idempotency_key:
     asked = ("launchEcs", repr(request))
     if (known := await idempotency.recall(caller, idempotency_key, asked)) is not None:
         return Launched([], None, []) if dry_run else _launched(known, [])
-    plan = await plan_launch(caller, request)
+    plan, image = await plan_launch(caller, request)
     warnings = rules.notices(plan.flavor)
     if dry_run:
         await quotas.fits(caller.project, **plan.amounts)
         return Launched([], None, warnings)
-    password_hash = await asyncio.to_thread(_hash, request.password) if request.password else None
+    password_hash = await hash_password(request.password)
 
     async def work() -> dict[str, object]:
+        await _still_launchable(caller, plan, image)
         ids, job_id = await _insert(caller, plan, password_hash)
         return {"ecs_ids": [str(id_) for id_ in ids], "job_id": str(job_id)}
 
@@ -67,21 +69,19 @@ def _launched(answer: Mapping[str, Any], warnings: Sequence[Notice]) -> Launched
     return Launched(answer["ecs_ids"], answer["job_id"], warnings)
 
 
+async def hash_password(password: str | None) -> str | None:
+    """What a machine is given of a password, if there is one."""
+    return await asyncio.to_thread(_hash, password) if password else None
+
+
 def _hash(password: str) -> str:
     hasher: Any = sha512_crypt
     return str(hasher.using(rounds=HASH_ROUNDS).hash(password))
 
 
 async def _insert(caller: Caller, plan: Plan, password_hash: str | None) -> tuple[list[UUID], UUID]:
-    """Everything in one transaction; the image is locked, so that it can neither be deleted nor withdrawn meanwhile."""
-    await _still_launchable(caller, plan)
-    await quotas.take(caller.project, **plan.amounts)
     job_id = uuid4()
-    machines = list(_machines(caller, plan, job_id, password_hash))
-    await EcsInstance.bulk_create(machines)
-    await EvsDisk.bulk_create([disk for machine in machines for disk in _rows(caller, plan, machine)])
-    await EcsTag.bulk_create([EcsTag(ecs_id=m.id, key=k, value=v) for m in machines for k, v in plan.tags.items()])
-    ids = [machine.id for machine in machines]
+    ids = await insert_machines(caller, plan, password_hash=password_hash, job_id=job_id)
     least = plan.request.min_count or plan.request.count
     await queue.enqueue(
         JobType.LAUNCH_ECS,
@@ -91,17 +91,32 @@ async def _insert(caller: Caller, plan: Plan, password_hash: str | None) -> tupl
         input={"min_count": least},
         job_id=job_id,
     )
-    for id_ in ids:
-        await events.announce("EcsInstance", id_, EventType.CREATED, [caller.project])
     return ids, job_id
 
 
-async def _still_launchable(caller: Caller, plan: Plan) -> None:
+async def insert_machines(caller: Caller, plan: Plan, *, password_hash: str | None, job_id: UUID) -> list[UUID]:
+    """In the transaction that enqueues the job: quotas, and rows of the machines and their disks, which hold their contents from now on.
+
+    Raises: QuotaExceeded.
+    """
+    await quotas.take(caller.project, **plan.amounts)
+    machines = list(_machines(caller, plan, job_id, password_hash))
+    await EcsInstance.bulk_create(machines)
+    await EvsDisk.bulk_create([disk for machine in machines for disk in _rows(caller, plan, machine)])
+    await EcsTag.bulk_create([EcsTag(ecs_id=m.id, key=k, value=v) for m in machines for k, v in plan.tags.items()])
+    ids = [machine.id for machine in machines]
+    for id_ in ids:
+        await events.announce("EcsInstance", id_, EventType.CREATED, [caller.project])
+    return ids
+
+
+async def _still_launchable(caller: Caller, plan: Plan, seen: ImageRow) -> None:
+    """In the transaction: the image is locked, so that it can neither be deleted nor withdrawn meanwhile."""
     where = ("input", "image_id")
-    image = await Image.filter(id=plan.image.id).select_for_update().get_or_none()
+    image = await Image.filter(id=seen.id).select_for_update().get_or_none()
     if image is None:
         raise NotFound("There is no such image.", field=where, otc="Ecs.0031")
-    share = (await policy.own_shares(caller, [plan.image])).get(plan.image.id)
+    share = (await policy.own_shares(caller, [seen])).get(seen.id)
     if not image.is_public and image.project_id != caller.project and share is None:
         raise NotFound("There is no such image.", field=where, otc="Ecs.0031")
     refusal = policy.image_refusal(caller, ImageAction.LAUNCH, images.Facts.of(image), share)
@@ -109,7 +124,9 @@ async def _still_launchable(caller: Caller, plan: Plan) -> None:
         raise refusal.at(*where)
     contents = [disk.content_id for disk in plan.disks if disk.content_id and not disk.template]
     if await Content.filter(id__in=contents, state=ContentState.SEALED).count() != len(contents):
-        raise Refused(ErrorCode.NOT_ACTIVE, "The image's bytes are not there.", field=where, otc="Ecs.0032")
+        whole = plan.origin.is_whole
+        code, otc = (ErrorCode.BACKUP_UNAVAILABLE, "Ecs.0048") if whole else (ErrorCode.NOT_ACTIVE, "Ecs.0032")
+        raise Refused(code, "The image's bytes are not there.", field=where, otc=otc)
     await check_still_there(caller, [disk.template for disk in plan.disks if disk.template])
 
 
@@ -124,11 +141,11 @@ def _machines(caller: Caller, plan: Plan, job_id: UUID, password_hash: str | Non
             description=plan.description,
             status=EcsStatus.BUILD,
             job_id=job_id,
-            image_id=request.image_id,
-            image_name=plan.image.name,
-            traits=dict(plan.traits),
+            image_id=plan.origin.image_id,
+            image_name=plan.origin.image_name,
+            traits=plan.traits,
             hostname=rules.hostname(name),
-            firmware=rules.firmware(plan.image),
+            firmware=rules.firmware(plan.origin.needs),
             key_pair_name=plan.key and plan.key.name,
             public_key=plan.key and plan.key.public_key,
             password_hash=password_hash,
@@ -140,10 +157,10 @@ def _machines(caller: Caller, plan: Plan, job_id: UUID, password_hash: str | Non
 
 def _rows(caller: Caller, plan: Plan, machine: EcsInstance) -> Iterator[EvsDisk]:
     for disk in plan.disks:
-        image_id, image_name = plan.request.image_id, plan.image.name
+        image_id, image_name = plan.origin.image_id, plan.origin.image_name
         if disk.template:
             image_id, image_name = disk.template.image_id, disk.template.name
-        of_image = disk.content_id is not None
+        of_image = disk.content_id is not None and (plan.origin.is_image or disk.template is not None)
         yield EvsDisk(
             id=uuid4(),
             project_id=caller.project,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 from uuid import UUID
 
 from app import filters, policy
@@ -12,7 +13,7 @@ from app.disks.templates import Template, find_template
 from app.ecs import flavors, host, rules
 from app.ecs.models import KeyPair
 from app.ecs.reads import FlavorRow
-from app.ecs.rules import DataDisk
+from app.ecs.rules import DataDisk, Needs
 from app.enums import DiskType, ErrorCode, ImageAction, ImageKind
 from app.errors import InvalidInput, NotFound, Refused, ServiceError
 from app.images import rules as image_rules
@@ -29,7 +30,7 @@ TRAITS = (
 
 @dataclass(frozen=True, slots=True)
 class DiskOverride:
-    """Another size, only larger, or type for one disk that a full-ECS image restores."""
+    """Another size, only larger, or type for one disk that a full-ECS image or a backup restores."""
 
     image_disk_id: UUID
     size_gib: int | None = None
@@ -57,6 +58,35 @@ class LaunchRequest:
     tags: Sequence[tuple[str, str]] = ()
 
 
+class KeptDisk(Protocol):
+    """A disk inside an image or a backup."""
+
+    @property
+    def id(self) -> UUID: ...
+    @property
+    def content_id(self) -> UUID: ...
+    @property
+    def boot_index(self) -> int: ...
+    @property
+    def size_gib(self) -> int: ...
+    @property
+    def is_system(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What machines are made of: an image, or a backup."""
+
+    needs: Needs
+    disks: Sequence[KeptDisk]
+    image_id: UUID
+    """The image that they remember; of a backup the one that its ECS was launched from."""
+    image_name: str
+    is_image: bool
+    is_whole: bool
+    """Whether it is of all disks of an ECS."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskPlan:
     """A disk that each machine is to have."""
@@ -76,13 +106,17 @@ class Plan:
     """A request that passed all checks."""
 
     request: LaunchRequest
-    image: ImageRow
+    origin: Origin
     flavor: FlavorRow
     disks: Sequence[DiskPlan]
     key: KeyPair | None
     tags: Mapping[str, str]
     description: str | None
-    traits: Mapping[str, object]
+
+    @property
+    def traits(self) -> dict[str, object]:
+        """What images made from the machines inherit."""
+        return {name: getattr(self.origin.needs, name) for name in TRAITS}
 
     @property
     def amounts(self) -> dict[str, int]:
@@ -97,8 +131,30 @@ class Plan:
         }
 
 
-async def plan_launch(caller: Caller, request: LaunchRequest) -> Plan:
+async def plan_launch(caller: Caller, request: LaunchRequest) -> tuple[Plan, ImageRow]:
+    """What a launch from an image would be, and the image.
+
+    Raises: what the checks of domain rules 2.14 refuse with, in their order.
+    """
     image = await _image(caller, request)
+    disks = await ImageDisk.filter(image_id=image.id).order_by("boot_index", "id")
+    origin = Origin(
+        needs=image,
+        disks=disks,
+        image_id=request.image_id,
+        image_name=image.name,
+        is_image=True,
+        is_whole=image.kind is ImageKind.FULL_ECS,
+    )
+    return await plan_machines(caller, request, origin), image
+
+
+async def plan_machines(caller: Caller, request: LaunchRequest, origin: Origin) -> Plan:
+    """What machines made of this would be, by the checks that do not ask where it is from.
+
+    Raises: as plan_launch, from the flavor on.
+    """
+    image = origin.needs
     flavor = (await flavors.find_flavors(caller, [str(request.flavor_id)], flavors.FOR_RULES)).get(
         str(request.flavor_id)
     )
@@ -106,12 +162,11 @@ async def plan_launch(caller: Caller, request: LaunchRequest) -> Plan:
         raise NotFound("There is no such flavor.", field=("input", "flavor_id"), otc="Ecs.0029")
     for reason in rules.against_flavor(image, flavor, host.current()):
         raise reason.at("input", *(reason.field or ()))
-    image_disks = await ImageDisk.filter(image_id=image.id).order_by("boot_index", "id")
-    disks = list(_disks(request, image, image_disks))
-    restored = len(image_disks) - 1
+    disks = list(_disks(request, origin))
+    restored = len(disks) - 1
     engine = host.current().capabilities
     rules.check_data_disks(request.data_disks, restored=restored, flavor=flavor, engine=engine)
-    templates = await _templates(caller, request, image)
+    templates = await _templates(caller, request, origin)
     first = max(disk.boot_index for disk in disks) + 1
     disks += [
         _data_disk(data, first + index, templates.get(index), index) for index, data in enumerate(request.data_disks)
@@ -119,13 +174,12 @@ async def plan_launch(caller: Caller, request: LaunchRequest) -> Plan:
     _check_words(request, image)
     return Plan(
         request=request,
-        image=image,
+        origin=origin,
         flavor=flavor,
         disks=disks,
         key=await _key(caller, request.key_pair_name),
         tags=image_rules.checked_tags(request.tags),
         description=image_rules.checked_description(request.description or "", longest=rules.MAX_ECS_DESCRIPTION),
-        traits={name: getattr(image, name) for name in TRAITS},
     )
 
 
@@ -142,7 +196,7 @@ async def _image(caller: Caller, request: LaunchRequest) -> ImageRow:
     return image
 
 
-def _check_words(request: LaunchRequest, image: ImageRow) -> None:
+def _check_words(request: LaunchRequest, image: Needs) -> None:
     """The checks of what is in the request alone."""
     least = request.min_count if request.min_count is not None else request.count
     for name, value, most in (("count", request.count, rules.MAX_COUNT), ("min_count", least, request.count)):
@@ -158,16 +212,19 @@ def _check_words(request: LaunchRequest, image: ImageRow) -> None:
         raise Refused(ErrorCode.USER_DATA_UNSUPPORTED, message, field=("input", "login"), otc="Ecs.0007")
 
 
-def _disks(request: LaunchRequest, image: ImageRow, kept: Sequence[ImageDisk]) -> Iterator[DiskPlan]:
-    """The image's disks, larger where that is asked for."""
-    overrides = _overrides(request, kept)
-    for disk in kept:
-        override = overrides.get(disk.id, DiskOverride(disk.id))
+def _disks(request: LaunchRequest, origin: Origin) -> Iterator[DiskPlan]:
+    """The disks that there are, larger where that is asked for."""
+    overrides = _overrides(request, origin.disks)
+    for disk in origin.disks:
+        place, override = overrides.get(disk.id, (0, DiskOverride(disk.id)))
         kind = override.type or disk_rules.DEFAULT_TYPE
         size = override.size_gib or disk.size_gib
         if disk.is_system:
-            asked = request.system_disk_gib if request.system_disk_gib is not None else override.size_gib
-            size = rules.system_disk_gib(image, content_gib=disk.size_gib, asked=asked)
+            where: tuple[str, ...] = ("input", "system_disk", "size_gib")
+            asked = request.system_disk_gib
+            if asked is None and override.size_gib is not None:
+                where, asked = ("input", "disk_overrides", str(place), "size_gib"), override.size_gib
+            size = rules.system_disk_gib(origin.needs, content_gib=disk.size_gib, asked=asked, where=where)
             kind = request.system_disk_type or kind
         label = "system" if disk.is_system else f"data-{disk.boot_index}"
         yield DiskPlan(
@@ -180,14 +237,14 @@ def _disks(request: LaunchRequest, image: ImageRow, kept: Sequence[ImageDisk]) -
         )
 
 
-async def _templates(caller: Caller, request: LaunchRequest, image: ImageRow) -> dict[int, Template]:
+async def _templates(caller: Caller, request: LaunchRequest, origin: Origin) -> dict[int, Template]:
     """The data disk images that data disks are made from, by their places; each for one disk, and none beside a full-ECS image."""
     found: dict[int, Template] = {}
     for index, data in enumerate(request.data_disks):
         if data.image_id is None:
             continue
         where = ("input", "data_disks", str(index), "image_id")
-        if image.kind is ImageKind.FULL_ECS:
+        if origin.is_whole:
             message = "A full-ECS image brings its data disks itself; further ones can only be empty."
             raise InvalidInput(message, field=where, otc="Ecs.0007")
         if data.image_id in {template.image_id for template in found.values()}:
@@ -208,14 +265,14 @@ def _data_disk(data: DataDisk, boot_index: int, template: Template | None, place
     )
 
 
-def _overrides(request: LaunchRequest, kept: Sequence[ImageDisk]) -> dict[UUID, DiskOverride]:
-    """The overrides, each of another disk of the image and only larger."""
-    disks, found = {disk.id: disk for disk in kept}, dict[UUID, DiskOverride]()
+def _overrides(request: LaunchRequest, kept: Sequence[KeptDisk]) -> dict[UUID, tuple[int, DiskOverride]]:
+    """The overrides with their places, each of another disk that there is and only larger."""
+    disks, found = {disk.id: disk for disk in kept}, dict[UUID, tuple[int, DiskOverride]]()
     for index, override in enumerate(request.disk_overrides):
         where = ("input", "disk_overrides", str(index))
         disk = disks.get(override.image_disk_id)
         if disk is None:
-            message = "There is no such disk in this image."
+            message = "There is no such disk in it."
             raise NotFound(message, field=(*where, "image_disk_id"), otc="Ecs.0046")
         if disk.id in found:
             raise InvalidInput("This disk is there twice.", field=(*where, "image_disk_id"), otc="Ecs.0007")
@@ -226,7 +283,7 @@ def _overrides(request: LaunchRequest, kept: Sequence[ImageDisk]) -> dict[UUID, 
         if size > disk_rules.MAX_DATA_DISK_GIB:
             message = f"A disk has at most {disk_rules.MAX_DATA_DISK_GIB} GiB."
             raise Refused(ErrorCode.DISK_TOO_LARGE, message, field=(*where, "size_gib"), otc="Ecs.0046")
-        found[disk.id] = override
+        found[disk.id] = (index, override)
     return found
 
 

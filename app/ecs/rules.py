@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 from uuid import UUID
 
 from app.disks import rules as disk_rules
@@ -15,9 +16,8 @@ from app.disks.rules import MAX_SYSTEM_DISK_GIB
 from app.ecs.host import Host
 from app.ecs.reads import FlavorRow
 from app.engines.base import Capabilities
-from app.enums import DiskType, ErrorCode, Firmware, FlavorState, OsType, WarningCode
+from app.enums import Architecture, DiskType, ErrorCode, Firmware, FlavorState, OsType, WarningCode
 from app.errors import InvalidInput, Refused, ServiceError, Unsupported
-from app.images.reads import ImageRow
 
 MAX_DATA_DISKS = 59
 MAX_RAM_32_BIT_MIB = 4096
@@ -27,6 +27,27 @@ SOLD_OUT = (FlavorState.SELLOUT, FlavorState.OBT_SELLOUT)
 IMAGE_COLUMNS = (
     "kind", "min_disk_gib", "min_ram_mib", "max_ram_mib", "architecture", "firmware", "os_type", "os_bits", "supports_user_data"
 )  # fmt: skip
+
+
+class Needs(Protocol):
+    """What a machine made from an image, or from a backup, must have and can use."""
+
+    @property
+    def min_disk_gib(self) -> int: ...
+    @property
+    def min_ram_mib(self) -> int: ...
+    @property
+    def max_ram_mib(self) -> int | None: ...
+    @property
+    def architecture(self) -> Architecture | None: ...
+    @property
+    def firmware(self) -> Firmware | None: ...
+    @property
+    def os_type(self) -> OsType | None: ...
+    @property
+    def os_bits(self) -> int | None: ...
+    @property
+    def supports_user_data(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +72,7 @@ class Launchability:
         return not self.reasons
 
 
-def against_flavor(image: ImageRow, flavor: FlavorRow, host: Host) -> Iterator[ServiceError]:
+def against_flavor(image: Needs, flavor: FlavorRow, host: Host) -> Iterator[ServiceError]:
     """Why this image does not go with this flavor on this engine, cheapest first."""
     if flavor.state is FlavorState.ABANDON:
         yield _flavor(ErrorCode.FLAVOR_ABANDONED, f"Flavor {flavor.name} is no longer sold.", "Ecs.0029")
@@ -75,7 +96,7 @@ def _flavor(code: ErrorCode, message: str, otc: str) -> Refused:
     return Refused(code, message, field=("flavor_id",), otc=otc)
 
 
-def _against_engine(image: ImageRow, flavor: FlavorRow, engine: Capabilities) -> Iterator[ServiceError]:
+def _against_engine(image: Needs, flavor: FlavorRow, engine: Capabilities) -> Iterator[ServiceError]:
     if flavor.architecture not in engine.architectures:
         message = f"This installation runs no {flavor.architecture.value} machines."
         yield Unsupported(message, field=("flavor_id",))
@@ -101,12 +122,11 @@ class DataDisk:
     image_id: UUID | None = None
 
 
-def system_disk_gib(image: ImageRow, *, content_gib: int, asked: int | None) -> int:
-    """The size of a system disk: what is asked for, else the least that the image needs.
+def system_disk_gib(image: Needs, *, content_gib: int, asked: int | None, where: tuple[str, ...]) -> int:
+    """The size of a system disk: what is asked for there, else the least that the image needs.
 
     Raises: Refused: DISK_TOO_SMALL, DISK_TOO_LARGE (IMG.0111).
     """
-    where = ("input", "system_disk", "size_gib")
     least = max(image.min_disk_gib, content_gib)
     size = asked or least
     if size < least:
@@ -195,7 +215,7 @@ def check_ports(ports: Sequence[int]) -> None:
         raise InvalidInput(f"At most {MAX_PORTS} ports, each once.", field=("input", "expose_ports"))
 
 
-def check_user_data(user_data: str | None, image: ImageRow) -> None:
+def check_user_data(user_data: str | None, image: Needs) -> None:
     """Raises: InvalidInput: longer than 32 KiB. Refused: USER_DATA_UNSUPPORTED."""
     if user_data is None:
         return
@@ -207,6 +227,6 @@ def check_user_data(user_data: str | None, image: ImageRow) -> None:
         raise Refused(ErrorCode.USER_DATA_UNSUPPORTED, message, field=where, otc="Ecs.0007")
 
 
-def firmware(image: ImageRow) -> Firmware:
+def firmware(image: Needs) -> Firmware:
     """How it boots; BIOS unless it says otherwise."""
     return image.firmware or Firmware.BIOS

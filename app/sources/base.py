@@ -37,13 +37,20 @@ class DiskSource:
 
 
 @dataclass(frozen=True, slots=True)
+class BackupSource:
+    """A backup of a whole ECS."""
+
+    backup_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
 class ImageCopySource:
     """Another image, of which it is to be a copy."""
 
     image_id: UUID
 
 
-SourceRequest = EcsSource | DiskSource | FullEcsSource | ImageCopySource
+SourceRequest = EcsSource | DiskSource | FullEcsSource | BackupSource | ImageCopySource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

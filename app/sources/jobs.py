@@ -53,9 +53,14 @@ async def _let_go_of_source(work: Work) -> None:
 
 
 async def _activate(
-    work: Work, made: Mapping[UUID, ContentFacts], *, consistency: Consistency | None, stored_bytes: int
+    work: Work,
+    made: Mapping[UUID, ContentFacts],
+    *,
+    consistency: Consistency | None,
+    stored_bytes: int,
+    virtual_bytes: int = 0,
 ) -> None:
-    """In a transaction: the contents are sealed, the image is ACTIVE, the job has ended."""
+    """In a transaction: the contents are sealed, the image is ACTIVE, the job has ended. `virtual_bytes`: of contents that were before."""
     for content_id, facts in made.items():
         sizes: dict[str, Any] = {"virtual_bytes": facts.virtual_bytes, "own_bytes": facts.own_bytes}
         await states.CONTENT.move(content_id, ContentState.SEALED, consistency=consistency, **sizes)
@@ -65,7 +70,7 @@ async def _activate(
         ImageStatus.ACTIVE,
         active_at=db.now(),
         stored_bytes=stored_bytes,
-        virtual_size_bytes=sum(facts.virtual_bytes for facts in made.values()),
+        virtual_size_bytes=virtual_bytes + sum(facts.virtual_bytes for facts in made.values()),
     )
     if moved:
         await quotas.give_back(work.project_id, image_jobs=1)
@@ -146,7 +151,7 @@ class CopyImage(_MakesImage):
 
 
 class CreateFullEcsImage(_MakesImage):
-    """A full-ECS image: seal all disks, and that is it."""
+    """A full-ECS image: seal all disks, and that is it. One of a backup holds what was sealed before."""
 
     def content_ids(self, work: Work) -> Sequence[UUID]:
         """One for each disk."""
@@ -161,6 +166,12 @@ class CreateFullEcsImage(_MakesImage):
     async def run(self, runtime: Runtime, work: Work) -> None:
         """Nothing is copied, so there is no progress to tell of."""
         await states.IMAGE.move(str(work.image_id), ImageStatus.SAVING)
+        if "backup_id" in work.input:
+            async with db.transaction():
+                sealed_before = await Content.filter(image_disks__image_id=work.image_id)
+                virtual_bytes = sum(content.virtual_bytes for content in sealed_before)
+                await _activate(work, {}, consistency=None, stored_bytes=0, virtual_bytes=virtual_bytes)
+            return
         await work.progress(0.0, phase="sealing the disks")
         ecs_id = UUID(str(work.input["ecs_id"]))
         sealed = await runtime.engine.contents.seal(self.seals(work), machine_id=ecs_id)

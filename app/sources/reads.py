@@ -21,6 +21,7 @@ class ImageSource:
     image: Memory | None
     ecs: Memory | None
     disk_id: str | None
+    backup_id: str | None
 
 
 IMAGE = Remembered(IMAGES, "source_image_id", "source_image_name", "image")
@@ -30,13 +31,16 @@ MACHINE = Remembered(ECS, "source_ecs_id", "source_ecs_name", "ecs_instance")
 class SourceOf:
     """image.source."""
 
-    needs = ("source_kind", "source_disk_id", *IMAGE.needs, *MACHINE.needs)
+    needs = ("source_kind", "source_disk_id", "source_backup_id", *IMAGE.needs, *MACHINE.needs)
 
     async def load(self, caller: Caller, rows: Sequence[Any], part: Wanted) -> Iterable[object]:
         images = await IMAGE.load(caller, rows, part.of("image"))
         machines = await MACHINE.load(caller, rows, part.of("ecs"))
         of_rows = zip(rows, images, machines, strict=True)
-        return [ImageSource(row.source_kind, image, ecs, row.source_disk_id) for row, image, ecs in of_rows]
+        return [
+            ImageSource(row.source_kind, image, ecs, row.source_disk_id, row.source_backup_id)
+            for row, image, ecs in of_rows
+        ]
 
 
 IMAGES.relations["source"] = SourceOf()

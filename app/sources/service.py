@@ -17,7 +17,17 @@ from app.images.models import Image, ImageTag
 from app.jobs import queue
 from app.policy import Caller
 from app.projects import idempotency, quotas
-from app.sources.base import DiskSource, Draft, EcsSource, FullEcsSource, ImageCopySource, Source, SourceRequest
+from app.sources.backup import OfBackup
+from app.sources.base import (
+    BackupSource,
+    DiskSource,
+    Draft,
+    EcsSource,
+    FullEcsSource,
+    ImageCopySource,
+    Source,
+    SourceRequest,
+)
 from app.sources.copy import OfImage
 from app.sources.disk import OfDisk
 from app.sources.ecs import OfEcs
@@ -27,6 +37,7 @@ SOURCES: Mapping[type[Any], tuple[str, str, type[Any]]] = {
     EcsSource: ("ecs", "ecs_id", OfEcs),
     DiskSource: ("disk", "disk_id", OfDisk),
     FullEcsSource: ("full_ecs", "ecs_id", OfFullEcs),
+    BackupSource: ("backup", "backup_id", OfBackup),
     ImageCopySource: ("image", "image_id", OfImage),
 }
 """What a request for each source looks like: its name in the request and that of its id, and what makes images of it."""
@@ -144,6 +155,7 @@ async def _insert(
         source.job_type,
         project_id=caller.project,
         image_id=image_id,
+        backup_id=next(iter(_named(chosen, "backup_id")), None),
         ecs_ids=_named(chosen, "ecs_id"),
         disk_ids=_named(chosen, "disk_id"),
         input=chosen,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import strawberry
 from strawberry import Info
 
+from app.backups import service as backups
 from app.enums import OsType, TokenScope
 from app.errors import ServiceError
 from app.images import service as images
@@ -87,6 +88,10 @@ class UntagImagesPayload(ImageResults):
 @strawberry.input(description="Images to delete. Machines that were launched from them run on; shares of them end.")
 class DeleteImagesInput:
     image_ids: list[strawberry.ID] = strawberry.field(description="At most 100, opaque or plain.")
+    delete_backups: bool = strawberry.field(
+        default=False,
+        description="Delete the backups that images were made from, too: an image and its backup, or neither. Needs scope STORAGE.",
+    )
     dry_run: bool = strawberry.field(default=False, description="Only say what would be refused.")
 
 
@@ -152,5 +157,8 @@ async def _untag(info: Info, input: UntagImagesInput) -> UntagImagesPayload:
 
 async def _delete(info: Info, input: DeleteImagesInput) -> DeleteImagesPayload:
     who, batch = caller(info, TokenScope.IMAGES), Batch.of("Image", image_ids=input.image_ids)
-    errors = await images.delete_images(who, batch.ids, dry_run=input.dry_run)
+    if input.delete_backups:
+        errors = await backups.delete_images_and_backups(who, batch.ids, dry_run=input.dry_run)
+    else:
+        errors = await images.delete_images(who, batch.ids, dry_run=input.dry_run)
     return shown(DeleteImagesPayload, **await results_of(info, who, batch, errors, dry_run=input.dry_run))

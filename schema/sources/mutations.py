@@ -10,7 +10,7 @@ from app.images import service as images
 from app.images.reads import OperatingSystem
 from app.jobs import service as jobs
 from app.sources import service as sources
-from app.sources.base import DiskSource, EcsSource, FullEcsSource, ImageCopySource, SourceRequest
+from app.sources.base import BackupSource, DiskSource, EcsSource, FullEcsSource, ImageCopySource, SourceRequest
 from schema.context import caller
 from schema.errors import UserError, refusable
 from schema.fields import Input, changing
@@ -50,6 +50,11 @@ class DiskSourceInput:
         return DiskSource(disk_id=uuid_of(self.disk_id, "EvsDisk"), kind=self.kind, os=os)
 
 
+@strawberry.input(description="A backup that is AVAILABLE and has no image yet. The image shares its bytes.")
+class BackupSourceInput:
+    backup_id: strawberry.ID = strawberry.field(description="The backup's id, opaque or plain.")
+
+
 @strawberry.input(description="A public image, an own one, or one that is shared with the viewer and accepted.")
 class ImageCopyInput:
     image_id: strawberry.ID = strawberry.field(
@@ -62,6 +67,9 @@ class ImageSourceInput:
     ecs: strawberry.Maybe[EcsSourceInput] = strawberry.field(description="System disk image of an ECS.")
     disk: strawberry.Maybe[DiskSourceInput] = strawberry.field(description="Image of one EVS disk.")
     full_ecs: strawberry.Maybe[FullEcsSourceInput] = strawberry.field(description="Image of a whole ECS.")
+    backup: strawberry.Maybe[BackupSourceInput] = strawberry.field(
+        description="Image of a whole ECS, from a backup of it; at once, as nothing is copied."
+    )
     image: strawberry.Maybe[ImageCopyInput] = strawberry.field(
         description="An own copy of an image, which shares no bytes with it."
     )
@@ -70,6 +78,8 @@ class ImageSourceInput:
         """The source as the service has it."""
         if self.full_ecs:
             return FullEcsSource(uuid_of(self.full_ecs.value.ecs_id, "EcsInstance"))
+        if self.backup:
+            return BackupSource(uuid_of(self.backup.value.backup_id, "Backup"))
         if self.disk:
             return self.disk.value.plain()
         if self.image:

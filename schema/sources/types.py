@@ -46,6 +46,10 @@ def _disk_id(root: strawberry.Parent[reads.ImageSource]) -> strawberry.ID | None
     return opaque("EvsDisk", root.disk_id) if root.disk_id else None
 
 
+def _backup_id(root: strawberry.Parent[reads.ImageSource]) -> strawberry.ID | None:
+    return opaque("Backup", root.backup_id) if root.backup_id else None
+
+
 @strawberry.type(description="What an image was made from.")
 class ImageSource:
     kind: ImageSourceKind = strawberry.field(description="What kind of thing it was.")
@@ -55,4 +59,7 @@ class ImageSource:
     ecs: SourceEcs | None = strawberry.field(description="The ECS that it, or the disk it was made from, belonged to.")
     disk_id: strawberry.ID | None = strawberry.field(
         resolver=_disk_id, description="The EVS disk that it was made from, be it there or not."
+    )
+    backup_id: strawberry.ID | None = strawberry.field(
+        resolver=_backup_id, description="The backup that it was made from, be it there or not."
     )
