@@ -21,7 +21,7 @@ DEBT_FACTOR = 4
 """After a restart, so much of what was received before is hashed with each new block: nobody has to wait for all of it at once."""
 SLICE_BLOCKS = 64
 """Hashed in one go once everything is here."""
-_ZEROS = bytes(BLOCK_BYTES)
+_ZEROS = bytes(2 * BLOCK_BYTES)  # blocks are a little larger, as chunks are not cut
 
 
 def folder_of(data_dir: Path) -> Path:

@@ -96,11 +96,12 @@ class _Current:
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Intake]:
     """While open, files can be received."""
-    _Current.intake = intake = Intake(settings)
+    before, _Current.intake = _Current.intake, Intake(settings)
     try:
-        yield intake
+        yield _Current.intake
     finally:
-        await intake.close()
+        await _Current.intake.close()
+        _Current.intake = before
 
 
 def current() -> Intake:

@@ -47,7 +47,7 @@ class Sender:
     async def call(self, method: str, url: str, content: Any = None, **headers: str | int) -> httpx2.Response:
         """A request with what every tus request has; `upload_offset=3` is a header."""
         named = {name.replace("_", "-"): str(value) for name, value in headers.items()}
-        named = {"Tus-Resumable": "1.0.0"} | named
+        named = {"tus-resumable": "1.0.0"} | named
         return await self.client.http.request(method, url, content=content, headers=named)
 
     async def patch(self, url: str, offset: int, content: Any, **headers: str | int) -> httpx2.Response:
