@@ -35,7 +35,7 @@ from app.enums import (
     TokenScope,
 )
 from app.images.models import Image, ImageDisk, ImageTag
-from app.jobs.models import Job, JobEcs
+from app.jobs.models import Job, JobDisk, JobEcs
 from app.policy import Caller
 from app.projects.models import Project, Quota
 from app.sharing.models import ImageMember
@@ -43,7 +43,8 @@ from app.sharing.models import ImageMember
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 FAULT: dict[str, Any] = {"fault_code": ErrorCode.ENGINE_FAILED, "fault_message": "It broke.", "fault_at": BEGINNING}
 ORDER = (
-    Project, Quota, Flavor, KeyPair, Content, Image, ImageTag, ImageDisk, ImageMember, Job, EcsInstance, EcsTag, EvsDisk, JobEcs
+    Project, Quota, Flavor, KeyPair, Content, Image, ImageTag, ImageDisk, ImageMember, Job, EcsInstance, EcsTag, EvsDisk, JobEcs,
+    JobDisk,
 )  # fmt: skip
 
 
@@ -65,13 +66,14 @@ class Sheet:
         self.random = random or Random(uuid4().int)
         self.rows: dict[type[Model], list[Model]] = defaultdict(list)
         self.numbers = count(1)
+        self.disks_of: dict[UUID, list[EvsDisk]] = defaultdict(list)
 
     def id(self) -> UUID:
         return UUID(int=self.random.getrandbits(128), version=4)
 
     def add(self, model: type[Model], **columns: Any) -> Any:
         """A row; tables whose ids are numbers get theirs from the database."""
-        if model not in (Quota, ImageTag, EcsTag, JobEcs):
+        if model not in (Quota, ImageTag, EcsTag, JobEcs, JobDisk):
             columns.setdefault("id", self.id())
         row = model(**columns)
         self.rows[model].append(row)
@@ -161,7 +163,7 @@ class Sheet:
     def disks(self, machine: EcsInstance, image: Image, first: int, end: int) -> None:
         """Disks of a machine, by their places."""
         for index in range(first, end):
-            self.add(
+            disk: EvsDisk = self.add(
                 EvsDisk,
                 project_id=machine.project_id,
                 ecs_id=machine.id,
@@ -175,6 +177,23 @@ class Sheet:
                 image_name=image.name,
                 created_at=at(next(self.numbers)),
             )
+            self.disks_of[machine.id].append(disk)
+
+    def free_disk(self, project_id: UUID, image: Image) -> EvsDisk:
+        """A disk of no machine."""
+        disk: EvsDisk = self.add(
+            EvsDisk,
+            project_id=project_id,
+            name="disk",
+            size_gib=10,
+            type=DiskType.SAS,
+            status=DiskStatus.AVAILABLE,
+            is_system=False,
+            image_id=image.id,
+            image_name=image.name,
+            created_at=at(next(self.numbers)),
+        )
+        return disk
 
     def job(
         self,
@@ -196,6 +215,8 @@ class Sheet:
         job: Job = self.add(Job, project_id=project_id, image_id=image.id if image else None, **values)
         for machine in machines:
             self.add(JobEcs, job_id=job.id, ecs_id=machine.id)
+            for disk in self.disks_of[machine.id][:1]:
+                self.add(JobDisk, job_id=job.id, disk_id=disk.pk)
         return job
 
     def key_pair(self, project_id: UUID, **columns: Any) -> KeyPair:

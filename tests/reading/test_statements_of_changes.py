@@ -37,12 +37,18 @@ BATCHES: dict[str, Input] = {
     "launchEcs": lambda w, n: (
         {"name": "vm", "imageId": ids(w.images)[0], "flavorId": w.flavor.name, "count": n} | {"tags": [{"key": "a"}]}
     ),
+    "createEvsDisks": lambda w, n: {"name": "disk", "sizeGib": 10, "count": n},
+    "deleteEvsDisks": lambda w, n: {"diskIds": ids(w.disks)},
 }
 """Mutations of so many things at once."""
 
 SINGLES: dict[str, Input] = {
     "updateImage": lambda w, n: {"imageId": ids(w.images)[0], "name": "new"},
     "updateEcs": lambda w, n: {"ecsId": ids(w.machines)[-1], "name": "new"},
+    "updateEvsDisk": lambda w, n: {"diskId": ids(w.disks)[0], "name": "new"},
+    "attachEvsDisk": lambda w, n: {"diskId": ids(w.disks)[0], "ecsId": ids(w.idle)[0]},
+    "extendEvsDisk": lambda w, n: {"diskId": ids(w.disks)[0], "sizeGib": 20},
+    "detachEvsDisk": lambda w, n: {"diskId": ids(w.attached)[0]},
     "cancelJob": lambda w, n: {"jobId": ids(w.jobs)[-1]},
 }
 """Mutations of one thing that has so many of each relation."""

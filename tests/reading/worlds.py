@@ -8,6 +8,7 @@ from typing import Any
 
 from tortoise.models import Model
 
+from app.disks.models import EvsDisk
 from app.ecs.models import EcsInstance, Flavor, KeyPair
 from app.enums import EcsStatus, ImageSourceKind, JobStatus, ShareStatus
 from app.images.models import Image
@@ -42,6 +43,10 @@ class World:
     """Each held by a job."""
     idle: list[EcsInstance] = field(default_factory=list)
     stopped: list[EcsInstance] = field(default_factory=list)
+    disks: list[EvsDisk] = field(default_factory=list)
+    """Of no machine."""
+    attached: list[EvsDisk] = field(default_factory=list)
+    """Data disks of an idle machine."""
     jobs: list[Job] = field(default_factory=list)
     keys: list[KeyPair] = field(default_factory=list)
 
@@ -107,6 +112,9 @@ def world_with(sheet: Sheet, number: int) -> World:
     about = world.machines[:number]
     world.jobs.append(sheet.job(owner, image, about, status=JobStatus.INIT))
     world.machines[-1].job_id = world.jobs[-1].id
+    world.idle.append(sheet.machine(owner, image, world.flavor, tags=number))
+    world.attached.append(sheet.disks_of[sheet.machine(owner, image, world.flavor, disks=number + 1).id][-1])
+    world.disks.append(sheet.free_disk(owner, image))
     return world
 
 
@@ -120,4 +128,5 @@ def world_to_change(sheet: Sheet, number: int) -> World:
         world.offered.append(sheet.image(partner))
         sheet.share(world.offered[-1], owner, ShareStatus.PENDING)
         sheet.machine(owner, world.offered[-1], world.flavor)
+        world.disks.append(sheet.free_disk(owner, image))
     return world

@@ -75,7 +75,7 @@ def test_a_mutation_takes_one_input_and_answers_with_a_nullable_payload(name: st
 
 
 def test_a_payload_can_be_made_of_errors_alone() -> None:
-    own = {"userErrors", "results", "warnings", "ecsInstances"}
+    own = {"userErrors", "results", "warnings", "ecsInstances", "evsDisks"}
     fields = [
         (name, field_name, field.type)
         for name, type_ in OWN.items()
