@@ -35,6 +35,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=os.environ.get("TEST_DATABASE_URL", "sqlite"),
         help="sqlite, or the postgres:// URL of a server on which databases may be made; also TEST_DATABASE_URL",
     )
+    parser.addoption("--node", action="store_true", help="with the tests that need Node and its package registry, too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--node"):
+        without = [item for item in items if item.get_closest_marker("node")]
+        config.hook.pytest_deselected(items=without)
+        items[:] = [item for item in items if item not in without]
 
 
 @asynccontextmanager

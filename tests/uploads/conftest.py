@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from base64 import b64decode, b64encode
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
 
 from app.files import path_of
 from tests.client import Client
+
+MIB = 1 << 20
+SEED = random.randrange(1 << 32)
 
 CREATE = """mutation($input: CreateUploadInput!) { createUpload(input: $input) {
   upload { id url protocol status sizeBytes offsetBytes fileName createdAt expiresAt checksum { algorithm value } }
@@ -89,3 +97,43 @@ def base64(data: bytes) -> str:
 async def sender(project, service) -> Sender:
     """A project that uploads."""
     return Sender(await project("alice"), service.settings.data_dir)
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    """Random places, told when a test fails."""
+    print(f"seed {SEED}")
+    return random.Random(SEED)
+
+
+@asynccontextmanager
+async def cutting(url: str, places: Iterable[int]) -> AsyncIterator[str]:
+    """The address of a network that breaks: each connection after so many bytes of the client's, later ones never."""
+    parts, left = urlsplit(url), list(places)
+
+    async def forward(reader, writer, most):
+        with suppress(ConnectionError):
+            while most is None or most > 0:
+                data = await reader.read(1 << 16 if most is None else min(1 << 16, most))
+                if not data:
+                    break
+                most = None if most is None else most - len(data)
+                writer.write(data)
+                await writer.drain()
+
+    async def connect(reader, writer):
+        there, back = await asyncio.open_connection(parts.hostname, parts.port)
+        ways = [
+            asyncio.create_task(forward(reader, back, left.pop() if left else None)),
+            asyncio.create_task(forward(there, writer, None)),
+        ]
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        for way in ways:
+            way.cancel()
+        for each in (writer, back):
+            each.transport.abort()
+
+    server = await asyncio.start_server(connect, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        assert not left, "there were fewer connections than places to cut"

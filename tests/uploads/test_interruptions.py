@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from io import BytesIO
 from urllib.parse import urlsplit
 
@@ -15,50 +14,7 @@ import pytest
 
 from app import transfer
 from app.uploads import intake
-from tests.uploads.conftest import Sender
-
-SEED = random.randrange(1 << 32)
-MIB = 1 << 20
-
-
-@pytest.fixture
-def chance() -> random.Random:
-    """Random places, told when a test fails."""
-    print(f"seed {SEED}")
-    return random.Random(SEED)
-
-
-@asynccontextmanager
-async def cutting(url: str, places: Iterable[int]) -> AsyncIterator[str]:
-    """The address of a network that breaks: each connection after so many bytes of the client's, later ones never."""
-    parts, left = urlsplit(url), list(places)
-
-    async def forward(reader, writer, most):
-        with suppress(ConnectionError):
-            while most is None or most > 0:
-                data = await reader.read(1 << 16 if most is None else min(1 << 16, most))
-                if not data:
-                    break
-                most = None if most is None else most - len(data)
-                writer.write(data)
-                await writer.drain()
-
-    async def connect(reader, writer):
-        there, back = await asyncio.open_connection(parts.hostname, parts.port)
-        ways = [
-            asyncio.create_task(forward(reader, back, left.pop() if left else None)),
-            asyncio.create_task(forward(there, writer, None)),
-        ]
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        for way in ways:
-            way.cancel()
-        for each in (writer, back):
-            each.transport.abort()
-
-    server = await asyncio.start_server(connect, "127.0.0.1", 0)
-    async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        assert not left, "there were fewer connections than places to cut"
+from tests.uploads.conftest import MIB, Sender, cutting
 
 
 async def hang_up(sender: Sender, url: str, offset: int, rest: bytes, after: int) -> None:
