@@ -9,7 +9,7 @@ from app.engines.base import MachineState
 from app.engines.qemu.process import find_machines
 from app.errors import StartupError
 from tests.engines.lab import MIB, QemuLab, digest
-from tests.engines.victim import Copy, CreateDisk, Delete, Launch, Point, Seal, kill_at
+from tests.engines.victim import Attach, Copy, CreateDisk, Delete, Extend, Launch, Point, Seal, kill_at
 
 BEFORE_THE_JOURNAL = Point("os.rename", "seal.json")
 BEFORE_THE_FIRST_LAYER = Point("subprocess.Popen", "qemu-img")
@@ -175,6 +175,46 @@ async def test_a_kill_during_a_deletion_leaves_nothing(qemu: QemuLab, point: Poi
 
     assert (await qemu.engine.machines.describe(machine_id)).state is MachineState.GONE
     assert qemu.leavings() == []
+
+
+@pytest.mark.parametrize(
+    "point",
+    [Point("os.rename", "spec.json"), Point("monitor", "blockdev-add"), Point("monitor", "device_add")],
+    ids=str,
+)
+async def test_a_kill_during_an_attach_leaves_the_machine_as_its_spec_says(qemu: QemuLab, point: Point) -> None:
+    data_disk = await qemu.disk(size_bytes=2 * MIB)
+    machine_id, _ = await qemu.launch()
+    await qemu.engine.close()
+
+    await kill_at(qemu.root, Attach(machine_id, data_disk), point)
+    await qemu.open()
+    await qemu.engine.machines.attach(machine_id, data_disk)
+    await qemu.engine.machines.reboot(machine_id, force=True, deadline_s=1)
+
+    await qemu.until_ready(machine_id, boots=2)
+    assert b"00001000 ok" in await qemu.type_line(machine_id, "s1")
+    assert qemu.leavings() == []
+
+
+@pytest.mark.parametrize("is_running", [True, False], ids=["running", "off"])
+async def test_a_kill_while_a_disk_grows_loses_nothing(qemu: QemuLab, *, is_running: bool) -> None:
+    machine_id, disk_id = await qemu.launch()
+    if not is_running:
+        await qemu.engine.machines.stop(machine_id, deadline_s=1, force=True)
+    await qemu.engine.close()
+
+    point = Point("monitor", "block_resize") if is_running else Point("subprocess.Popen", "resize")
+    await kill_at(qemu.root, Extend(disk_id), point)
+    await qemu.open()
+    await qemu.engine.contents.extend(disk_id, 8 * MIB)
+
+    if is_running:
+        await qemu.engine.machines.reboot(machine_id, force=True, deadline_s=1)
+    else:
+        await qemu.engine.machines.start(machine_id)
+    await qemu.until_ready(machine_id, boots=2)
+    assert b"00004000 ok" in await qemu.type_line(machine_id, "s0")
 
 
 async def test_a_store_has_one_owner(qemu: QemuLab) -> None:
