@@ -41,7 +41,7 @@ async def give_up(content_ids: Iterable[UUID]) -> list[UUID]:
     """The same without a job: the caller has the engine release those that it answers, and forgets them."""
     ids, released = sorted(set(content_ids)), list[UUID]()
     # Locked first: of two that remove the last two holders, the second sees that it was the last.
-    await Content.filter(id__in=ids).order_by("id").select_for_update().values_list("id", flat=True)
+    await Content.filter(id__in=ids).order_by("id").select_for_update()
     for content_id in ids:
         held = [await states.table(holder).exists(content_id=content_id) for holder in HOLDERS]
         if not any(held) and await states.CONTENT.move(content_id, ContentState.RELEASED):
