@@ -38,7 +38,7 @@ class CreateBackup:
         """Seal all disks, and that is it: nothing is copied."""
         await work.progress(0.0, phase="sealing the disks")
         seals, (ecs_id,) = pairs_of(work.input["seals"]), work.ecs_ids
-        sealed = await runtime.engine.contents.seal(seals, machine_id=ecs_id)
+        sealed = await runtime.engine.contents.seal(seals, machine_id=ecs_id, freeze=True)
         async with db.transaction():
             await self._keep(work, sealed)
             await holding.let_go(ecs_id, work.id)
@@ -54,7 +54,7 @@ class CreateBackup:
             BackupStatus.AVAILABLE,
             job_id=None,
             consistency=sealed.consistency,
-            changed_bytes=sum(facts.own_bytes for facts in sealed.contents.values()),
+            changed_bytes=sum(facts.changed_bytes or 0 for facts in sealed.contents.values()),
         )
 
     async def abandon(self, runtime: Runtime, work: Work, error: ServiceError) -> None:

@@ -100,19 +100,20 @@ async def create_backup(caller: Caller, ecs_id: UUID, *, name: str, idempotency_
             "A name has 1 to 128 letters, digits, spaces, dots, hyphens and underscores, and no space at its ends."
         )
         raise InvalidInput(message, field=("input", "name"))
-    with about("ecs_id"):
-        ecs = await ecs_holding.get_ecs(caller, ecs_id)
-        policy.authorize(policy.ecs_refusal(caller, EcsAction.CREATE_BACKUP, ecs))
-        _check_engine(ecs)
+    backup_id, job_id = uuid4(), uuid4()
+    warnings: list[Notice] = []
 
     async def work() -> dict[str, object]:
         await quotas.take(caller.project, backups=1)
         with about("ecs_id"):
-            backup_id, job_id = await _insert(caller, ecs_id, name)
+            ecs = await ecs_holding.hold(caller, EcsAction.CREATE_BACKUP, ecs_id, job_id)
+            _check_engine(ecs)
+            await _insert(caller, ecs, name, backup_id=backup_id, job_id=job_id)
+        warnings.extend(_warnings(ecs))
         return {"backup_id": str(backup_id), "job_id": str(job_id)}
 
     answer: Any = await idempotency.once(caller, idempotency_key, asked, work)
-    return Begun(answer["backup_id"], answer["job_id"], _warnings(ecs))
+    return Begun(answer["backup_id"], answer["job_id"], warnings)
 
 
 def _check_engine(ecs: EcsRow) -> None:
@@ -128,23 +129,22 @@ def _warnings(ecs: EcsRow) -> list[Notice]:
     if ecs.status is not EcsStatus.ACTIVE:
         return []
     message = (
-        "The ECS runs: the backup is as its disks would be after a power cut. Stop it first if that is not good enough."
+        "The ECS runs: unless its guest agent brings its file systems to rest (consistency says so), the backup is as its disks would "
+        "be after a power cut. Stop it first if that is not good enough."
     )
     return [Notice(WarningCode.CRASH_CONSISTENT, message, ("input", "ecs_id"))]
 
 
-async def _insert(caller: Caller, ecs_id: UUID, name: str) -> tuple[UUID, UUID]:
-    """Hold the ECS, and name a content for each of its disks."""
-    backup_id, job_id = uuid4(), uuid4()
-    ecs = await ecs_holding.hold(caller, EcsAction.CREATE_BACKUP, ecs_id, job_id)
-    disks = await EvsDisk.filter(ecs_id=ecs_id).order_by("boot_index", "id")
+async def _insert(caller: Caller, ecs: EcsRow, name: str, *, backup_id: UUID, job_id: UUID) -> None:
+    """Name a content for each of the ECS's disks; from now on the backup's disks hold them."""
+    disks = await EvsDisk.filter(ecs_id=ecs.id).order_by("boot_index", "id")
     if not any(disk.is_system for disk in disks):
         raise Refused(ErrorCode.INVALID_STATE, "The ECS has no system disk.", otc="IMG.0119")
     content_ids = await contents.expect(host.current().engine, len(disks))
     await Backup.create(
         id=backup_id,
         project_id=caller.project,
-        ecs_id=ecs_id,
+        ecs_id=UUID(ecs.id),
         ecs_name=ecs.name,
         name=name,
         status=BackupStatus.CREATING,
@@ -169,11 +169,10 @@ async def _insert(caller: Caller, ecs_id: UUID, name: str) -> tuple[UUID, UUID]:
         JobType.CREATE_BACKUP,
         project_id=caller.project,
         backup_id=backup_id,
-        ecs_ids=[ecs_id],
+        ecs_ids=[UUID(ecs.id)],
         input={"seals": seals},
         job_id=job_id,
     )
-    return backup_id, job_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,6 +174,8 @@ class ContentFacts:
     virtual_bytes: int
     own_bytes: int
     """What it added to the store: bytes allocated by its own layer."""
+    changed_bytes: int | None = None
+    """Of what a seal made: what was written since the disk was last sealed or made, in whole clusters of 64 KiB, without tables."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -174,7 +174,7 @@ class CreateFullEcsImage(_MakesImage):
             return
         await work.progress(0.0, phase="sealing the disks")
         ecs_id = UUID(str(work.input["ecs_id"]))
-        sealed = await runtime.engine.contents.seal(self.seals(work), machine_id=ecs_id)
+        sealed = await runtime.engine.contents.seal(self.seals(work), machine_id=ecs_id, freeze=True)
         async with db.transaction():
             await _activate(work, sealed.contents, consistency=sealed.consistency, stored_bytes=0)
 

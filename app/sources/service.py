@@ -78,8 +78,14 @@ async def create_image(caller: Caller, request: CreateImage, *, idempotency_key:
     if (known := await idempotency.recall(caller, idempotency_key, asked)) is not None:
         return Created(None, None, []) if dry_run else Created(str(known["image_id"]), str(known["job_id"]), [])
     source: Source = SOURCES[type(request.source)][-1](request.source)
-    with _about(request):
-        plan = await source.check(caller)
+    try:
+        with _about(request):
+            plan = await source.check(caller)
+    except ServiceError:
+        # Perhaps it is refused for what its own twin has just begun.
+        if (known := await idempotency.recall(caller, idempotency_key, asked)) is not None and not dry_run:
+            return Created(str(known["image_id"]), str(known["job_id"]), [])
+        raise
     columns = _columns(request, source.kind, plan)
     tags = rules.checked_tags(request.tags)
     if dry_run:

@@ -32,8 +32,8 @@ class Backup(Node):
         description="Its disks, the system disk first."
     )
     changed_bytes: BigInt | None = strawberry.field(
-        description="Bytes that it added to the store: what was written to the disks since they were last sealed, in clusters of "
-        "64 KiB, and the tables of these clusters. Null until known."
+        description="Bytes that were written to its disks since these were last sealed (for a backup or an image) or made: clusters of "
+        "64 KiB, the same one counted once. Its own tables not counted. Null until known."
     )
     image: Annotated[PrivateImage, strawberry.lazy("schema.images.types")] | None = strawberry.field(
         description="The full-ECS image made from it; at most one."

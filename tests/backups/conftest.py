@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.ecs.looking import Store
+from tests.backups.looking import Store
 
 
 @pytest.fixture

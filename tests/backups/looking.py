@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+from hashlib import sha256
 from typing import Any
 
+from app.backups.models import BackupDisk
 from tests.client import Client
+from tests.ecs import looking
+from tests.ecs.looking import Told, told
 
 CREATE = """mutation($input: CreateBackupInput!) { createBackup(input: $input) {
   backup { id uuid name status } job { id type backup { id } ecsInstances { id } } warnings { code field }
@@ -40,3 +46,30 @@ async def delete_backups(client: Client, *ids: str) -> None:
     assert payload["userErrors"] == [], payload
     for result in payload["results"]:
         await client.done(result["job"]["id"])
+
+
+async def refusal(client: Client, mutation: str, **input: object) -> Told:
+    """Why something that does one thing is refused."""
+    payload = await client.one(mutation, input=input)
+    (error,) = payload["userErrors"]
+    assert all(value in (None, []) for name, value in payload.items() if name != "userErrors")
+    return told(error)
+
+
+class Store(looking.Store):
+    """The same, with what contents hold."""
+
+    async def contents_of(self, backup: dict[str, Any]) -> list[str]:
+        """The plain ids of a backup's contents, the system disk's first."""
+        disks = await BackupDisk.filter(backup_id=backup["uuid"]).order_by("boot_index")
+        return [str(disk.content_id) for disk in disks]
+
+    def hash(self, content_id: str) -> str:
+        """What tells the first MiB of a content, as a machine sees it, from others; where hello's programs write."""
+        layer = json.loads((self.root / "contents" / f"{content_id}.json").read_text())["layer"]
+        source, target = self.root / "layers" / f"{layer}.qcow2", self.root.parent / f"{content_id}.raw"
+        command = ["qemu-img", "dd", "-f", "qcow2", "-O", "raw", "bs=1M", "count=1", f"if={source}", f"of={target}"]
+        subprocess.run(command, check=True, capture_output=True)
+        digest = sha256(target.read_bytes()).hexdigest()
+        target.unlink()
+        return digest

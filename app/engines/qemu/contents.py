@@ -126,7 +126,7 @@ class QemuContents:
                     await self._seals.recover(path, None)
                     if not all(content_id in self._records.contents for content_id in contents.values()):
                         raise
-                    return self._seals.sealed(contents)
+                    return await asyncio.to_thread(self._seals.sealed, contents)
 
     async def copy(self, content_id: UUID, new_id: UUID, progress: Progress) -> ContentFacts:
         """Make a flat copy of a content."""

@@ -116,7 +116,7 @@ class Seals:
         """
         await self.recover(path, monitor)
         if all(content_id in self._records.contents for content_id in wanted.values()):
-            return self.sealed(wanted)
+            return await asyncio.to_thread(self.sealed, wanted)
         if any(content_id in self._records.contents for content_id in wanted.values()):
             raise EngineError(ErrorCode.ENGINE_FAILED, "some of these contents exist already, from another seal")
         entries = tuple(
@@ -139,18 +139,20 @@ class Seals:
             await self.recover(path, monitor)
             if isinstance(error, Exception) and all(entry.content_id in self._records.contents for entry in entries):
                 log.info("a seal was interrupted and finished", error=str(error))
-                return self.sealed(wanted)
+                return await asyncio.to_thread(self.sealed, wanted)
             if isinstance(error, MonitorFailed):
                 raise EngineError(ErrorCode.ENGINE_FAILED, f"the machine did not seal its disks: {error}") from error
             raise
-        return self.sealed(wanted)
+        return await asyncio.to_thread(self.sealed, wanted)
 
     def sealed(self, wanted: Mapping[UUID, UUID]) -> Sealed:
         """What a finished seal made."""
         records = {content_id: self._records.contents[content_id] for content_id in wanted.values()}
         facts = {
             content_id: ContentFacts(
-                virtual_bytes=record.virtual_bytes, own_bytes=self._layers.allocated_bytes(record.layer)
+                virtual_bytes=record.virtual_bytes,
+                own_bytes=self._layers.allocated_bytes(record.layer),
+                changed_bytes=self._layers.written_bytes(record.layer),
             )
             for content_id, record in records.items()
         }
