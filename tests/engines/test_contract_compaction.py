@@ -178,7 +178,6 @@ async def test_a_content_that_is_released_while_it_is_compacted_stays_away(lab: 
 DURING_A_CONTENT = [Point("subprocess.Popen", "convert"), Point("progress", "some"), Point("os.rename", "contents/")]
 DURING_A_DISK = [
     Point("subprocess.Popen", "convert"),
-    Point("monitor", "blockdev-add"),
     Point("monitor", "blockdev-reopen"),
     Point("monitor", "change-backing-file"),
     Point("monitor", "blockdev-del"),
