@@ -12,11 +12,13 @@ from uuid import UUID, uuid4
 
 from tortoise.models import Model
 
+from app.backups.models import Backup, BackupDisk
 from app.contents.models import Content
 from app.disks.models import EvsDisk
 from app.ecs.models import EcsInstance, EcsTag, Flavor, KeyPair
 from app.enums import (
     Architecture,
+    BackupStatus,
     ContentState,
     DiskStatus,
     DiskType,
@@ -33,18 +35,20 @@ from app.enums import (
     QuotaResource,
     ShareStatus,
     TokenScope,
+    UploadStatus,
 )
 from app.images.models import Image, ImageDisk, ImageTag
 from app.jobs.models import Job, JobDisk, JobEcs
 from app.policy import Caller
 from app.projects.models import Project, Quota
 from app.sharing.models import ImageMember
+from app.uploads.models import Upload
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 FAULT: dict[str, Any] = {"fault_code": ErrorCode.ENGINE_FAILED, "fault_message": "It broke.", "fault_at": BEGINNING}
 ORDER = (
-    Project, Quota, Flavor, KeyPair, Content, Image, ImageTag, ImageDisk, ImageMember, Job, EcsInstance, EcsTag, EvsDisk, JobEcs,
-    JobDisk,
+    Project, Quota, Flavor, KeyPair, Content, Image, ImageTag, ImageDisk, ImageMember, Job, EcsInstance, EcsTag, EvsDisk, Backup,
+    BackupDisk, JobEcs, JobDisk, Upload,
 )  # fmt: skip
 
 
@@ -194,6 +198,48 @@ class Sheet:
             created_at=at(next(self.numbers)),
         )
         return disk
+
+    def backup(self, machine: EcsInstance, *, disks: int = 1, **columns: Any) -> Backup:
+        """A backup of so many disks of a machine."""
+        values: dict[str, Any] = {
+            "name": f"backup-{next(self.numbers)}",
+            "status": BackupStatus.AVAILABLE,
+            "traits": {**machine.traits, "image_id": str(machine.image_id), "image_name": machine.image_name},
+            "created_at": at(next(self.numbers)),
+        }
+        backup: Backup = self.add(
+            Backup,
+            project_id=machine.project_id,
+            ecs_id=machine.id,
+            ecs_name=machine.name,
+            **values | FAULT | columns,
+        )
+        for disk in self.disks_of[machine.id][:disks]:
+            content = self.add(Content, engine="qemu", state=ContentState.SEALED)
+            self.add(
+                BackupDisk,
+                backup_id=backup.id,
+                content_id=content.id,
+                disk_id=disk.id,
+                boot_index=disk.boot_index,
+                size_gib=disk.size_gib,
+                is_system=disk.is_system,
+            )
+        return backup
+
+    def upload(self, project_id: UUID) -> Upload:
+        """One that has failed, so that there is something to say of it."""
+        upload: Upload = self.add(
+            Upload,
+            project_id=project_id,
+            status=UploadStatus.FAILED,
+            size_bytes=1,
+            sha256="0" * 64,
+            expires_at=datetime(2999, 1, 1, tzinfo=UTC),
+            created_at=at(next(self.numbers)),
+            **FAULT,
+        )
+        return upload
 
     def job(
         self,

@@ -38,6 +38,7 @@ BATCHES: dict[str, Input] = {
         {"name": "vm", "imageId": ids(w.images)[0], "flavorId": w.flavor.name, "count": n} | {"tags": [{"key": "a"}]}
     ),
     "createEvsDisks": lambda w, n: {"name": "disk", "sizeGib": 10, "count": n},
+    "deleteBackups": lambda w, n: {"backupIds": ids(w.backups)},
     "deleteEvsDisks": lambda w, n: {"diskIds": ids(w.disks)},
 }
 """Mutations of so many things at once."""
@@ -49,11 +50,13 @@ SINGLES: dict[str, Input] = {
     "attachEvsDisk": lambda w, n: {"diskId": ids(w.disks)[0], "ecsId": ids(w.idle)[0]},
     "extendEvsDisk": lambda w, n: {"diskId": ids(w.disks)[0], "sizeGib": 20},
     "detachEvsDisk": lambda w, n: {"diskId": ids(w.attached)[0]},
+    "createBackup": lambda w, n: {"ecsId": ids(w.idle)[0], "name": "backup"},
+    "restoreBackup": lambda w, n: {"backupId": ids(w.backups)[-1], "target": {"ecsId": ids(w.stopped)[0]}},
     "cancelJob": lambda w, n: {"jobId": ids(w.jobs)[-1]},
 }
 """Mutations of one thing that has so many of each relation."""
 
-FIXED = {"createImage", "createKeyPair", "deleteKeyPair"}
+FIXED = {"createImage", "createKeyPair", "createUpload", "deleteKeyPair"}
 """Mutations whose payload is about things that have one of each relation at most."""
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from tortoise.models import Model
 
+from app.backups.models import Backup
 from app.disks.models import EvsDisk
 from app.ecs.models import EcsInstance, Flavor, KeyPair
 from app.enums import EcsStatus, ImageSourceKind, JobStatus, ShareStatus
@@ -47,6 +48,8 @@ class World:
     """Of no machine."""
     attached: list[EvsDisk] = field(default_factory=list)
     """Data disks of an idle machine."""
+    backups: list[Backup] = field(default_factory=list)
+    """Without an image."""
     jobs: list[Job] = field(default_factory=list)
     keys: list[KeyPair] = field(default_factory=list)
 
@@ -83,12 +86,15 @@ def related(sheet: Sheet, world: World, image: Image, number: int) -> None:
     for _ in range(number):
         machine = sheet.machine(owner, image, world.flavor, fault=True)
         job = sheet.job(owner, image, [machine], fault=True)
+        backup = sheet.backup(machine)
+        job.backup_id = backup.id
         machine.job_id = job.id
         world.machines.append(machine)
         world.jobs.append(job)
     for _ in range(number - 1):
         sheet.share(image, sheet.project("member"))
     image.source_kind, image.source_ecs_id, image.source_ecs_name = ImageSourceKind.ECS, machine.id, machine.name
+    image.source_backup_id = backup.id if image.project_id == owner else None
     image.source_image_id, image.source_image_name = world.images[0].id, world.images[0].name
 
 
@@ -101,6 +107,7 @@ def world_of(sheet: Sheet, number: int, *, mixed: bool = False, each: int = 1) -
             world.images.append(sheet.image(project, is_public=project == publisher, tags=2, fault=True))
             related(sheet, world, world.images[-1], each)
         world.keys.append(sheet.key_pair(owner))
+        sheet.upload(owner)
     return world
 
 
@@ -113,6 +120,10 @@ def world_with(sheet: Sheet, number: int) -> World:
     world.jobs.append(sheet.job(owner, image, about, status=JobStatus.INIT))
     world.machines[-1].job_id = world.jobs[-1].id
     world.idle.append(sheet.machine(owner, image, world.flavor, tags=number))
+    world.stopped.append(sheet.machine(owner, image, world.flavor, disks=number, status=EcsStatus.SHUTOFF))
+    for machine in (world.machines[-1], world.idle[-1]):
+        world.backups += [sheet.backup(machine) for _ in range(number)]
+    world.backups.append(sheet.backup(world.stopped[-1], disks=number))
     world.attached.append(sheet.disks_of[sheet.machine(owner, image, world.flavor, disks=number + 1).id][-1])
     world.disks.append(sheet.free_disk(owner, image))
     return world
@@ -129,4 +140,5 @@ def world_to_change(sheet: Sheet, number: int) -> World:
         sheet.share(world.offered[-1], owner, ShareStatus.PENDING)
         sheet.machine(owner, world.offered[-1], world.flavor)
         world.disks.append(sheet.free_disk(owner, image))
+        world.backups.append(sheet.backup(world.idle[-1]))
     return world
