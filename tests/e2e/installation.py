@@ -8,6 +8,7 @@ import os
 import signal
 import sqlite3
 import sys
+from asyncio.subprocess import PIPE
 from collections import Counter
 from contextlib import closing, suppress
 from pathlib import Path
@@ -27,74 +28,82 @@ class Installation:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.engine = folder, folder.resolve() / "engine"
-        self.process: asyncio.subprocess.Process | None = None
+        self.pid: int | None = None
         self.said: list[str] = []
-        """What all its processes told people, a line each."""
-        self._reading: asyncio.Task[None] | None = None
+        """What its processes told people, a line each."""
+
+    async def open(self) -> None:
+        """Be ready to start it, any number of times."""
+        environment = {name: value for name, value in os.environ.items() if not name.endswith("DATABASE_URL")}
+        environment |= {f"IMAGE_SERVICE_{name}": value for name, value in SETTINGS.items()}
+        self._zygote = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.e2e.zygote"),
+            cwd=self.folder.parent,
+            env=environment | {"PYTHONPATH": str(REPOSITORY)},
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=PIPE,
+        )
+        assert self._zygote.stdin is not None
+        assert self._zygote.stdout is not None
+        assert self._zygote.stderr is not None
+        self._orders, self._answers, self._words = self._zygote.stdin, self._zygote.stdout, self._zygote.stderr
+        self._is_open = asyncio.Event()
+        self._listening = asyncio.create_task(self._listen())
+
+    async def _listen(self) -> None:
+        while line := (await self._words.readline()).decode():
+            self.said.append(line)
+            if line.startswith("Serving at "):
+                self._is_open.set()
+
+    async def close(self) -> None:
+        """Leave no process behind, however far a test got."""
+        if self.pid is not None:
+            await self.kill()
+        for pid in self.machines().values():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._orders.close()
+        await self._zygote.wait()
+        await self._listening
+        await self._answers.read()
 
     async def start(self) -> Client:
         """Begin to serve; a client of alice."""
-        environment = {name: value for name, value in os.environ.items() if not name.endswith("DATABASE_URL")}
-        environment |= {f"IMAGE_SERVICE_{name}": value for name, value in SETTINGS.items()}
-        # Compiled once, not at each start: that takes longer than all the rest.
-        environment |= {"PYTHONPATH": str(REPOSITORY), "PYTHONPYCACHEPREFIX": str(REPOSITORY / ".cache" / "python")}
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "app", "serve", "--demo", "--port", "0", "--data", str(self.folder)),
-            cwd=self.folder.parent,
-            env=environment,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        self._is_open.clear()
+        order = ["serve", "--demo", "--port", "0", "--data", str(self.folder)]
+        self._orders.write(json.dumps(order).encode() + b"\n")
+        self.pid = int(await self._answers.readline())
         async with asyncio.timeout(DEADLINE_S):
-            while not (line := await self._line()).startswith("Serving at "):
-                assert line, self.said
-        self._reading = asyncio.create_task(self._read())
+            await self._is_open.wait()
         given = json.loads((self.folder / "demo.json").read_bytes())
         url = given["url"].removesuffix("/graphql")
         return Client(url, given["tokens"]["alice"], project_id=given["projects"]["alice"], name="alice")
 
-    async def _line(self) -> str:
-        assert self.process is not None
-        assert self.process.stderr is not None
-        line = (await self.process.stderr.readline()).decode()
-        self.said.append(line)
-        return line
-
-    async def _read(self) -> None:
-        while await self._line():
-            pass
-
     async def kill(self) -> None:
         """Have the service die as by accident."""
-        await self._end(signal.SIGKILL)
+        assert await self._end(signal.SIGKILL) == -signal.SIGKILL
 
     async def stop(self) -> None:
         """End the service in good order."""
         assert await self._end(signal.SIGTERM) == 0
 
     async def _end(self, how: signal.Signals) -> int:
-        assert self.process is not None
-        self.process.send_signal(how)
+        assert self.pid is not None
+        os.kill(self.pid, how)
         async with asyncio.timeout(DEADLINE_S):
-            status = await self.process.wait()
-        if self._reading:
-            await self._reading
-        self.process = None
+            status = int(await self._answers.readline())
+        self.pid = None
         return status
-
-    async def remove(self) -> None:
-        """Leave no process behind, however far a test got."""
-        if self.process is not None:
-            await self.kill()
-        for pid in self.machines().values():
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
 
     def machines(self) -> dict[UUID, int]:
         """Machines that run, with their processes."""
         return find_machines(self.engine / "machines")
+
+    def kill_machine(self, ecs: dict[str, Any]) -> None:
+        """Have a machine die as by accident."""
+        os.kill(self.machines()[UUID(ecs["uuid"])], signal.SIGKILL)
 
     # ------------------------------------------------------------ when it was stopped
 
