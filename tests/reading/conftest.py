@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 import pytest
 from tortoise.context import TortoiseContext
@@ -33,15 +34,19 @@ async def shared_database(
     host._Current.host = before
 
 
+_counted: ContextVar[logging.Handler | None] = ContextVar("counted", default=None)
+
+
 class Statements(logging.Handler):
-    """The SQL texts that Tortoise sends, in order."""
+    """The SQL texts that Tortoise sends, in order; not those of a service that runs beside, in tasks of its own."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
         self.texts: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.texts.append(str(record.args[0] if record.args else record.msg))
+        if _counted.get() is self:
+            self.texts.append(str(record.args[0] if record.args else record.msg))
 
 
 @contextmanager
@@ -49,10 +54,12 @@ def counting() -> Iterator[list[str]]:
     """The statements of what is done inside."""
     logger, handler = logging.getLogger("tortoise.db_client"), Statements()
     level = logger.level
+    token = _counted.set(handler)
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG)
     try:
         yield handler.texts
     finally:
+        _counted.reset(token)
         logger.removeHandler(handler)
         logger.setLevel(level)
