@@ -5,7 +5,6 @@ import re
 import shutil
 import signal
 import socket
-import sqlite3
 from contextlib import closing
 from datetime import timedelta
 
@@ -14,8 +13,10 @@ import typer
 from typer.testing import CliRunner
 
 import schema
-from app.__main__ import cli, duration, load_settings
+from app import db, migrating
+from app.__main__ import cli, duration, in_database, load_settings
 from app.errors import StartupError
+from app.projects import service as projects
 from app.serving import listen
 from tests.client import Client
 from tests.command import run, started
@@ -105,6 +106,16 @@ def test_every_command_explains_itself(path):
     assert "Usage: " in result.output
 
 
+async def test_migrate_makes_a_database_and_says_what_it_applied(scratch):
+    data = scratch / "migrated"
+
+    ended = await run("migrate", "--data", data)
+
+    assert (ended.status, ended.errors) == (0, "")
+    assert ended.output.startswith("0001_initial\n")
+    assert (data / "service.sqlite").exists()
+
+
 # ---------------------------------------------------------------- what they refuse
 
 
@@ -122,7 +133,7 @@ async def test_port_in_use_is_refused_before_anything_is_opened(scratch):
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
 
-        ended = await run("demo", "--port", str(port), "--data", scratch / "port")
+        ended = await run("serve", "--port", str(port), "--data", scratch / "port")
 
     assert ended.refusal() == (
         f"Cannot listen on port {port} of 127.0.0.1: it is in use; "
@@ -142,42 +153,49 @@ async def test_missing_qemu_is_refused_with_the_packages(scratch):
     for tool in TOOLS:
         (tools / tool).symlink_to(shutil.which(tool))
 
-    refused = (await run("demo", "--port", "0", "--data", scratch / "qemu", PATH=str(tools))).refusal()
+    refused = (await run("serve", "--port", "0", "--data", scratch / "qemu", PATH=str(tools))).refusal()
 
     assert refused == (
         "qemu-system-x86_64 is not installed; install the packages qemu-system-x86, qemu-utils and util-linux."
     )
 
 
-async def test_file_in_place_of_the_folder_is_refused(scratch):
-    path = scratch / "file"
+@pytest.mark.usefixtures("sqlite_only")
+async def test_file_in_place_of_the_folder_is_refused(tmp_path):
+    path = tmp_path / "file"
     path.touch()
 
-    refused = (await run("migrate", "--data", path)).refusal()
+    with pytest.raises(StartupError) as refused:
+        await in_database(load_settings(data_dir=path), migrating.migrate, fresh=True)
 
-    assert refused == f"Cannot use the folder {path} (it is a file); give another (--data)."
+    assert str(refused.value) == f"Cannot use the folder {path} (it is a file); give another (--data)."
 
 
-async def test_database_of_a_later_version_is_refused(scratch):
-    data = scratch / "later"
-    migrated = await run("migrate", "--data", data)
-    with closing(sqlite3.connect(data / "service.sqlite")) as database, database:
-        database.execute(
-            "INSERT INTO tortoise_migrations (app, name, applied_at) VALUES ('app', '9999_later', '2030-01-01')"
-        )
+async def test_database_that_cannot_be_opened_is_refused(scratch):
+    data = scratch / "closed"
+    (data / "service.sqlite").mkdir(parents=True)
 
     refused = (await run("migrate", "--data", data)).refusal()
 
-    assert "0001_initial" in migrated.output
-    assert "later version" in refused
-    assert "9999_later" in refused
+    assert refused.startswith("Cannot open the database in the data folder (unable to open database file)")
 
 
-async def test_folder_without_a_service_has_no_tokens_and_stays_as_it_was(scratch):
-    refused = (await run("token", "list", "--data", scratch / "nothing")).refusal()
+@pytest.mark.usefixtures("sqlite_only")
+async def test_folder_without_a_service_has_no_tokens_and_stays_as_it_was(tmp_path):
+    with pytest.raises(StartupError, match="--data"):
+        await in_database(load_settings(data_dir=tmp_path / "nothing"), projects.list_tokens)
 
-    assert "--data" in refused
-    assert not (scratch / "nothing").exists()
+    assert not (tmp_path / "nothing").exists()
+
+
+@pytest.mark.usefixtures("database")
+async def test_database_of_a_later_version_is_refused():
+    await db.execute(
+        "INSERT INTO tortoise_migrations (app, name, applied_at) VALUES ('app', '9999_later', '2030-01-01 00:00:00')"
+    )
+
+    with pytest.raises(StartupError, match=r"later version .*9999_later.*; install that version"):
+        await migrating.migrate()
 
 
 @pytest.mark.usefixtures("sqlite_only")
