@@ -36,10 +36,13 @@ class Installation:
         """Be ready to start it, any number of times."""
         environment = {name: value for name, value in os.environ.items() if not name.endswith("DATABASE_URL")}
         environment |= {f"IMAGE_SERVICE_{name}": value for name, value in SETTINGS.items()}
+        # Compiled once for all runs of the tests.
+        environment |= {"PYTHONPATH": str(REPOSITORY), "PYTHONPYCACHEPREFIX": str(REPOSITORY / ".cache" / "python")}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         self._zygote = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tests.e2e.zygote"),
             cwd=self.folder.parent,
-            env=environment | {"PYTHONPATH": str(REPOSITORY)},
+            env=environment,
             stdin=PIPE,
             stdout=PIPE,
             stderr=PIPE,
