@@ -1,10 +1,16 @@
 """Jobs as their project sees them: read, listed, followed and cancelled."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
+from uuid import UUID, uuid4
 
+from app import db
+from app.enums import TokenScope
+from app.jobs.models import Job
 from tests.client import DEADLINE_S, Client
 from tests.ecs.looking import each, unchanged, until
+from tests.factories import make_client
 
 ONE = """query($id: ID!) { job(id: $id) { id uuid type status progress phase cancellable fault { code } image { id } ecsInstances { id }
   createdAt startedAt finishedAt } }"""
@@ -72,6 +78,33 @@ async def refuses_to_cancel(alice: Client, bob: Client, begun: dict[str, Any]) -
 
     assert not_there == [[{"code": "NOT_FOUND", "field": ["input", "jobId"]}]] * 3
     assert ended == [[{"code": "INVALID_STATE", "field": ["input", "jobId"]}]] * 2
+
+
+async def test_job_is_cancelled_by_tokens_that_could_have_begun_it(project, service):
+    alice = await project("alice")
+    job = {"project_id": UUID(alice.project_id), "input": {}, "run_at": db.now() + timedelta(days=1), "status": "INIT"}
+    jobs = {type_: await Job.create(id=uuid4(), type=type_, **job) for type_ in ("STOP_ECS", "CREATE_IMAGE")}
+    scopes = [TokenScope.ECS, TokenScope.IMAGES]  # with READ, as a payload shows something
+    tokens = [
+        await make_client(service.url, project_id=alice.project_id, scopes=[TokenScope.READ, scope]) for scope in scopes
+    ]
+
+    answers = {
+        (token.name, type_): (await token.one(CANCEL, id=str(row.id)))["userErrors"][0]["code"]
+        for token in tokens
+        for type_, row in jobs.items()
+        if (token, type_) != (tokens[1], "CREATE_IMAGE")
+    }
+
+    of_ecs, of_images = [token.name for token in tokens]
+    assert answers == {
+        (of_ecs, "STOP_ECS"): "INVALID_STATE",
+        (of_ecs, "CREATE_IMAGE"): "FORBIDDEN",
+        (of_images, "STOP_ECS"): "FORBIDDEN",
+    }
+    for token in tokens:
+        await token.close()
+    await Job.filter(project_id=alice.project_id).delete()
 
 
 async def test_job_is_followed_to_its_end(project):
