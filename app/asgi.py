@@ -17,7 +17,7 @@ from app.auth import authenticate
 from app.ecs.flavors import install_flavors
 from app.errors import StartupError
 from app.settings import Settings
-from app.worker import introduce, make_engine, working
+from app.worker import introduce, make_engine, owning, working
 from schema import make_schema
 from schema.limits import Limits
 from schema.playground import CONTENT_SECURITY_POLICY, INDEX, routes
@@ -36,7 +36,9 @@ def create_app(settings: Settings, *, work: bool = True) -> Starlette:
 
     page = Page(html=INDEX, content_security_policy=CONTENT_SECURITY_POLICY)
     doorway = Doorway(allowed_origins=settings.allowed_origins)
-    graphql = View(make_schema(Limits(time_s=settings.operation_timeout_s)), authenticate=authenticate, page=page, doorway=doorway)
+    graphql = View(
+        make_schema(Limits(time_s=settings.operation_timeout_s)), authenticate=authenticate, page=page, doorway=doorway
+    )
     cors = Middleware(
         CORSMiddleware,
         allow_origins=settings.allowed_origins,
@@ -72,6 +74,10 @@ async def running(settings: Settings, *, work: bool) -> AsyncIterator[None]:
     url = settings.database_url.get_secret_value() if settings.database_url else None
     async with AsyncExitStack() as stack:
         db.make_folder(settings.data_dir)
+        engine = make_engine(settings)
+        introduce(engine)
+        if work:  # first of all: a database is not brought up to date under another version that works on it
+            await stack.enter_async_context(owning(engine))
         await db.connect(url, settings.data_dir)
         stack.push_async_callback(db.disconnect)
         if url is None:
@@ -80,8 +86,6 @@ async def running(settings: Settings, *, work: bool) -> AsyncIterator[None]:
             raise StartupError(f"The database lacks {len(behind)} migrations; run `python -m app migrate` first.")
         await stack.enter_async_context(events.relay(url))
         await install_flavors()
-        engine = make_engine(settings)
-        introduce(engine)
         if work:
             await stack.enter_async_context(working(settings, engine))
         yield

@@ -37,7 +37,8 @@ class Settings(BaseSettings):
     )
     machine_host: str = Field("127.0.0.1", description="Address that forwarded guest ports are bound to.")
     restrict_network: bool = Field(
-        False, description="Cut guests off from the host's loopback services, and the internet with them; exposed ports stay."
+        False,
+        description="Cut guests off from the host's loopback services, and the internet with them; exposed ports stay.",
     )
     max_starting_machines: int = Field(4, ge=1, description="Machines that start at a time.")
     reserve_memory_mib: int = Field(512, ge=0, description="Host memory that machines leave free.")

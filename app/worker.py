@@ -67,28 +67,34 @@ def introduce(engine: Engine) -> None:
 
 
 @asynccontextmanager
-async def working(settings: Settings, engine: Engine) -> AsyncIterator[Runner]:
-    """While open, this process owns the engine, runs jobs and watches machines.
+async def owning(engine: Engine) -> AsyncIterator[None]:
+    """While open, this process and no other has the engine.
 
-    Raises: StartupError: another process does, a tool is missing, or the folder cannot be used.
+    Raises: StartupError: another process has it, a tool is missing, or the folder cannot be used.
     """
     await engine.open()
     try:
-        events = engine.machines.watch()
-        report = await engine.reconcile(await _known())
-        await _settle(report)
-        runner = Runner(Runtime(settings, engine), HANDLERS, concurrency=CONCURRENCY, limits=LIMITS)
-        watching = asyncio.create_task(_watch(events))
-        await runner.start(reclaim_all=True)
-        try:
-            yield runner
-        finally:
-            await runner.stop()
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
+        yield
     finally:
         await engine.close()
+
+
+@asynccontextmanager
+async def working(settings: Settings, engine: Engine) -> AsyncIterator[Runner]:
+    """While open, this process, which owns the engine, runs jobs and watches machines."""
+    events = engine.machines.watch()
+    report = await engine.reconcile(await _known())
+    await _settle(report)
+    runner = Runner(Runtime(settings, engine), HANDLERS, concurrency=CONCURRENCY, limits=LIMITS)
+    watching = asyncio.create_task(_watch(events))
+    await runner.start(reclaim_all=True)
+    try:
+        yield runner
+    finally:
+        await runner.stop()
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
 
 
 async def _known() -> Known:
