@@ -93,7 +93,7 @@ async def test_killed_service_loses_nothing_and_leaves_nothing(installation):
             await installation.kill()
             await alice.close()
             alice = await installation.start()
-    await let_all_end(alice)
+        await let_all_end(alice)
     found = [await ecs(alice, machine["id"]) for machine in kept]
     machines = (await alice.one(MACHINES))["nodes"]
     left = installation.machines()
