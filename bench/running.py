@@ -23,6 +23,8 @@ from websockets.sync.client import connect
 from app.engines.qemu.process import find_machines
 
 LIMIT_S = 300.0
+IDLE_S = 2.0
+"""The service closes a connection that is not used for 5 s."""
 WATCH_JOB = "subscription($id: ID!) { jobUpdated(id: $id) { status fault { code message } } }"
 LAUNCH = """mutation($input: LaunchEcsInput!) { launchEcs(input: $input) {
   ecsInstances { id uuid } job { id } userErrors { code message } } }"""
@@ -41,6 +43,7 @@ class Client:
 
     def __init__(self, url: str, token: str) -> None:
         self._http = HTTPConnection(urlsplit(url).netloc, timeout=LIMIT_S)
+        self._asked_at = time.monotonic()
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         self._socket = connect(url.replace("http", "ws", 1), subprotocols=["graphql-transport-ws"])  # type: ignore[list-item]
         self._send(type="connection_init", payload={"Authorization": f"Bearer {token}"})
@@ -53,8 +56,11 @@ class Client:
 
         Raises: Failed.
         """
+        if time.monotonic() - self._asked_at > IDLE_S:
+            self._http.close()  # the next request opens it again
         self._http.request("POST", "/graphql", json.dumps({"query": query, "variables": variables}), self._headers)
         answer = json.loads(self._http.getresponse().read())
+        self._asked_at = time.monotonic()
         if answer.get("errors"):
             raise Failed(str(answer["errors"]))
         (value,) = answer["data"].values()
