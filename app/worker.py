@@ -15,7 +15,7 @@ from app.disks.models import EvsDisk
 from app.ecs import host
 from app.ecs import jobs as ecs
 from app.ecs.models import EcsInstance
-from app.engines.base import Engine, Known, MachineEvent, MachineEventKind, Report
+from app.engines.base import Engine, Known, MachineEvent, MachineEventKind, MachineState, Report
 from app.engines.qemu.engine import QemuEngine
 from app.engines.qemu.settings import QemuSettings
 from app.enums import EcsStatus, ErrorCode, JobType
@@ -86,7 +86,7 @@ async def working(settings: Settings, engine: Engine) -> AsyncIterator[Runner]:
     report = await engine.reconcile(await _known())
     await _settle(report)
     runner = Runner(Runtime(settings, engine), HANDLERS, concurrency=CONCURRENCY, limits=LIMITS)
-    watching = asyncio.create_task(_watch(events))
+    watching = asyncio.create_task(_watch(engine, events))
     await runner.start(reclaim_all=True)
     try:
         yield runner
@@ -128,16 +128,19 @@ async def _settle(report: Report) -> None:
         await states.ECS.move(machine_id, EcsStatus.SHUTOFF, where=idle, endpoints=[], **faults.columns(fault))
 
 
-async def _watch(events: AsyncIterator[MachineEvent]) -> None:
+async def _watch(engine: Engine, events: AsyncIterator[MachineEvent]) -> None:
     async for event in events:
         log.info("machine_event", ecs_id=str(event.machine_id), kind=event.kind, detail=event.detail)
         try:
-            await _take_note(event)
+            await _take_note(engine, event)
         except Exception:
             log.exception("machine_event_lost", ecs_id=str(event.machine_id))
 
 
-async def _take_note(event: MachineEvent) -> None:
+async def _take_note(engine: Engine, event: MachineEvent) -> None:
+    ends = event.kind in (MachineEventKind.GUEST_OFF, MachineEventKind.DIED)
+    if ends and (await engine.machines.describe(event.machine_id)).state is MachineState.RUNNING:
+        return  # it has been started again since
     match event.kind:
         case MachineEventKind.GUEST_OFF:
             await ecs.machine_is_off(event.machine_id, None)
