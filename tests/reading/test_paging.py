@@ -40,7 +40,7 @@ changes = st.lists(st.tuples(st.booleans(), st.integers(0, 1000), columns), max_
 """What happens between two pages: a row is inserted, or one of those that were there at first is deleted."""
 
 quick = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 
