@@ -76,10 +76,12 @@ def name_of(noun: Noun[Any]) -> str:
 @cache
 def sources(folder: Path) -> list[tuple[str, ast.AST]]:
     """Every node of every module but migrations, with its place."""
+    modules = {
+        str(path.relative_to(folder.parent)): path for path in folder.rglob("*.py") if "migrations" not in path.parts
+    }
     return [
-        (f"{path.relative_to(folder.parent)}:{getattr(node, 'lineno', 0)}", node)
-        for path in folder.rglob("*.py")
-        if "migrations" not in path.parts
+        (f"{name}:{getattr(node, 'lineno', 0)}", node)
+        for name, path in modules.items()
         for node in ast.walk(ast.parse(path.read_text()))
     ]
 
