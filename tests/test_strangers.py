@@ -328,9 +328,7 @@ def forms(noun: str, known: str | None) -> dict[str, str]:
     found = {
         "unknown": opaque(noun, unknown),
         "unknown, plain": unknown,
-        "of another noun": opaque("Tag", unknown),
         "nothing": "",
-        "a word": "x",
         "broken base64": opaque(noun, unknown)[:-3],
         "other letters": "\u00fc\U0001f600' OR 1=1 --",
         "very long": "A" * 4000,
