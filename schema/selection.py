@@ -124,8 +124,10 @@ class _Planner:
                 field = self.schema.get_field(parent, node.name.value)
                 assert field  # the document is valid
                 if "through" in getattr(field.extensions.get("strawberry-definition"), "metadata", ()):
-                    inside = [*self.uses(node.selection_set, self.concrete(get_named_type(field.type)), None, seen)]
-                    yield from inside or [_Use(node, field, only)]  # rows without fields are rows, too
+                    shown = self.concrete(get_named_type(field.type))
+                    yield from self.uses(node.selection_set, shown, None, seen)
+                    if next(self.uses(node.selection_set, shown, None, set()), None) is None:
+                        yield _Use(node, field, only)  # rows without fields are rows, too
                 else:
                     yield _Use(node, field, only)
                 continue
