@@ -10,24 +10,21 @@ from contextvars import ContextVar
 import pytest
 from tortoise.context import TortoiseContext
 
-from app import db, events, migrating
+from app import db, events
 from app.ecs import host
 from app.settings import Settings
 from app.worker import introduce, make_engine
-from tests.conftest import fresh_database
+from tests.conftest import Template
 
 
 @pytest.fixture(scope="module")
-async def shared_database(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[None]:
+async def shared_database(template: Template, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[None]:
     """An empty database for the tests of one module, and an engine that is known, but runs nothing."""
     folder = tmp_path_factory.mktemp("reading")
     before = host._Current.host
     introduce(make_engine(Settings(data_dir=folder)))
-    async with fresh_database(request.config.getoption("--db")) as url, TortoiseContext():
+    async with template.copy(folder) as url, TortoiseContext():
         await db.connect(url, folder, everywhere=False)
-        await migrating.migrate()
         async with events.relay(url):
             yield
         await db.disconnect()
