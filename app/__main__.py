@@ -76,7 +76,7 @@ async def _demo(settings: Settings, *, written_mib: int, leave: bool) -> bool:
     screen = Screen()
     with serving.listen(settings.host, settings.port) as listener:
         here = f"{serving.address_of(listener)}/graphql"
-        url = f"{settings.public_url}/graphql" if settings.public_url else here
+        url = serving.endpoint(settings, listener)
         try:
             async with AsyncExitStack() as stack:
                 with screen.step("the service starts", expected=(StartupError,)) as step:
@@ -121,14 +121,14 @@ async def _serve(settings: Settings, *, demo: bool, work: bool) -> None:
 
     serving.stop_on_sigterm()
     listener = serving.listen(settings.host, settings.port)
-    url = settings.public_url or serving.address_of(listener)
+    url = serving.endpoint(settings, listener)
     with listener:
         async with serving.serving(settings, listener, work=work):
             if demo:
                 from app.demo import access
 
-                await access.provide(settings.data_dir, f"{url}/graphql")
-            say(f"Serving at {url}/graphql; Ctrl-C ends it, machines run on.")
+                await access.provide(settings.data_dir, url)
+            say(f"Serving at {url}; Ctrl-C ends it, machines run on.")
             await serving.until_stopped()
 
 

@@ -20,7 +20,7 @@ from app.errors import StartupError
 from app.settings import Settings
 from app.tus import REQUEST_HEADERS, RESPONSE_HEADERS, Tus
 from app.uploads import intake, janitor
-from app.worker import introduce, make_engine, working
+from app.worker import introduce, make_engine, owning, working
 from schema import make_schema
 from schema.limits import Limits
 from schema.playground import CONTENT_SECURITY_POLICY, INDEX, routes
@@ -93,6 +93,10 @@ async def running(settings: Settings, *, work: bool) -> AsyncIterator[None]:
     url = settings.database_url.get_secret_value() if settings.database_url else None
     async with AsyncExitStack() as stack:
         db.make_folder(settings.data_dir)
+        engine = make_engine(settings)
+        introduce(engine)
+        if work:  # first of all: a database is not brought up to date under another version that works on it
+            await stack.enter_async_context(owning(engine))
         await db.connect(url, settings.data_dir)
         stack.push_async_callback(db.disconnect)
         if url is None:
@@ -101,8 +105,6 @@ async def running(settings: Settings, *, work: bool) -> AsyncIterator[None]:
             raise StartupError(f"The database lacks {len(behind)} migrations; run `python -m app migrate` first.")
         await stack.enter_async_context(events.relay(url))
         await install_flavors()
-        engine = make_engine(settings)
-        introduce(engine)
         await stack.enter_async_context(intake.opened(settings))
         if work:
             await stack.enter_async_context(janitor.tidying())

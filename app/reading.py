@@ -291,7 +291,7 @@ async def _slices(
     totals = await db.count(query, within) if "total_count" in names else {}
     groups: dict[str | None, list[R]] = {parent: [] for parent in parents}
     if names - ASIDE or not names:
-        beyond = query.filter(keyset.beyond(page.cursor, page.backward)) if page.cursor else query
+        beyond = query if page.cursor is None else query.filter(keyset.beyond(page.cursor, page.backward))
         for row in await _rows(
             caller,
             noun,

@@ -53,6 +53,11 @@ def address_of(listener: socket.socket) -> str:
     return f"http://[{local}]:{port}" if ":" in local else f"http://{local}:{port}"
 
 
+def endpoint(settings: Settings, listener: socket.socket) -> str:
+    """Where clients reach the API."""
+    return (settings.public_url or address_of(listener)).rstrip("/") + "/graphql"
+
+
 @asynccontextmanager
 async def serving(settings: Settings, listener: socket.socket, *, work: bool = True) -> AsyncIterator[None]:
     """While open, the service answers on the socket. At the end requests are finished; machines run on.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 
 from tortoise.backends.sqlite.client import SqliteClient, SqliteTransactionContext, SqliteTransactionWrapper
@@ -28,6 +29,12 @@ class _ImmediateTransaction(SqliteTransactionWrapper):
 
 class ImmediateSqliteClient(SqliteClient):
     """Tortoise's client with write locks taken early."""
+
+    async def create_connection(self, with_db: bool) -> None:
+        """Raises: sqlite3.OperationalError: the file cannot be opened."""
+        # Tried apart: aiosqlite's thread tells of a failure twice, the second time to a loop that may be closed by then.
+        await asyncio.to_thread(lambda: sqlite3.connect(self.filename).close())
+        await super().create_connection(with_db)
 
     def _in_transaction(self) -> SqliteTransactionContext:
         return SqliteTransactionContext(_ImmediateTransaction(self), self._lock)

@@ -18,7 +18,7 @@ from app.ecs import disk_jobs as disks_of_ecs
 from app.ecs import host
 from app.ecs import jobs as ecs
 from app.ecs.models import EcsInstance
-from app.engines.base import Engine, Known, MachineEvent, MachineEventKind, Report
+from app.engines.base import Engine, Known, MachineEvent, MachineEventKind, MachineState, Report
 from app.engines.qemu.engine import QemuEngine
 from app.engines.qemu.settings import QemuSettings
 from app.enums import EcsStatus, ErrorCode, JobType
@@ -79,28 +79,34 @@ def introduce(engine: Engine) -> None:
 
 
 @asynccontextmanager
-async def working(settings: Settings, engine: Engine) -> AsyncIterator[Runner]:
-    """While open, this process owns the engine, runs jobs and watches machines.
+async def owning(engine: Engine) -> AsyncIterator[None]:
+    """While open, this process and no other has the engine.
 
-    Raises: StartupError: another process does, a tool is missing, or the folder cannot be used.
+    Raises: StartupError: another process has it, a tool is missing, or the folder cannot be used.
     """
     await engine.open()
     try:
-        events = engine.machines.watch()
-        report = await engine.reconcile(await _known())
-        await _settle(report)
-        runner = Runner(Runtime(settings, engine), HANDLERS, concurrency=CONCURRENCY, limits=LIMITS)
-        watching = asyncio.create_task(_watch(events))
-        await runner.start(reclaim_all=True)
-        try:
-            yield runner
-        finally:
-            await runner.stop()
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
+        yield
     finally:
         await engine.close()
+
+
+@asynccontextmanager
+async def working(settings: Settings, engine: Engine) -> AsyncIterator[Runner]:
+    """While open, this process, which owns the engine, runs jobs and watches machines."""
+    events = engine.machines.watch()
+    report = await engine.reconcile(await _known())
+    await _settle(report)
+    runner = Runner(Runtime(settings, engine), HANDLERS, concurrency=CONCURRENCY, limits=LIMITS)
+    watching = asyncio.create_task(_watch(engine, events))
+    await runner.start(reclaim_all=True)
+    try:
+        yield runner
+    finally:
+        await runner.stop()
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
 
 
 async def _known() -> Known:
@@ -134,16 +140,19 @@ async def _settle(report: Report) -> None:
         await states.ECS.move(machine_id, EcsStatus.SHUTOFF, where=idle, endpoints=[], **faults.columns(fault))
 
 
-async def _watch(events: AsyncIterator[MachineEvent]) -> None:
+async def _watch(engine: Engine, events: AsyncIterator[MachineEvent]) -> None:
     async for event in events:
         log.info("machine_event", ecs_id=str(event.machine_id), kind=event.kind, detail=event.detail)
         try:
-            await _take_note(event)
+            await _take_note(engine, event)
         except Exception:
             log.exception("machine_event_lost", ecs_id=str(event.machine_id))
 
 
-async def _take_note(event: MachineEvent) -> None:
+async def _take_note(engine: Engine, event: MachineEvent) -> None:
+    ends = event.kind in (MachineEventKind.GUEST_OFF, MachineEventKind.DIED)
+    if ends and (await engine.machines.describe(event.machine_id)).state is MachineState.RUNNING:
+        return  # it has been started again since
     match event.kind:
         case MachineEventKind.GUEST_OFF:
             await ecs.machine_is_off(event.machine_id, None)

@@ -124,7 +124,10 @@ class _Planner:
                 field = self.schema.get_field(parent, node.name.value)
                 assert field  # the document is valid
                 if "through" in getattr(field.extensions.get("strawberry-definition"), "metadata", ()):
-                    yield from self.uses(node.selection_set, self.concrete(get_named_type(field.type)), None, seen)
+                    shown = self.concrete(get_named_type(field.type))
+                    yield from self.uses(node.selection_set, shown, None, seen)
+                    if next(self.uses(node.selection_set, shown, None, set()), None) is None:
+                        yield _Use(node, field, only)  # rows without fields are rows, too
                 else:
                     yield _Use(node, field, only)
                 continue
@@ -148,7 +151,7 @@ class _Planner:
         self.depend_on(use.node)
         values = get_argument_values(use.field, use.node, self.variables)
         for name, argument in use.field.args.items():
-            if get_named_type(argument.type) is GraphQLID and values.get(name):
+            if get_named_type(argument.type) is GraphQLID and isinstance(values.get(name), str):
                 values[name] = PLAIN_ID[name](values[name])
         schema = self.info.schema
         shown = use.field.extensions["strawberry-definition"]

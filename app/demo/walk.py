@@ -123,10 +123,12 @@ async def remove_machines(screen: Screen, url: str, tokens: dict[str, str]) -> N
 
 async def _delete_machines(client: Client) -> int:
     nodes = (await client.ask(MACHINES))["nodes"]
-    for node in nodes:
-        if node["currentJob"]:
-            with suppress(Refused):  # whatever becomes of it
-                await client.finish(node["currentJob"]["id"])
+    busy = [node["currentJob"]["id"] for node in nodes if node["currentJob"]]
+    for job_id in busy:
+        with suppress(Refused):  # whatever becomes of it
+            await client.finish(job_id)
+    if busy:  # one of the jobs may have deleted its machine
+        nodes = (await client.ask(MACHINES))["nodes"]
     if nodes:
         payload = await client.ask(DELETE_MACHINES, ids=[node["id"] for node in nodes])
         for result in payload["results"]:

@@ -63,9 +63,9 @@ class LaunchEcs:
             await work.progress(done / (len(rows) + 1), phase=f"{done} of {len(rows)} machines started")
             return facts
 
-        await work.progress(0.0, phase="starting")
         tasks = [asyncio.create_task(launch(row)) for row in rows]
         try:
+            await work.progress(0.0, phase="starting")
             results = await asyncio.gather(*tasks)
         finally:
             await _stop(tasks)

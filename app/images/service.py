@@ -14,6 +14,7 @@ from app import db, events, policy, states
 from app.contents import service as contents
 from app.enums import EventType, ImageAction, ImageKind, ImageOrderField, ImageStatus, OrderDirection
 from app.errors import InvalidInput, LimitExceeded, NotFound, ServiceError
+from app.filters import storable
 from app.images import filters, rules
 from app.images.facets import facets
 from app.images.filters import ImageFilter
@@ -57,8 +58,10 @@ async def list_images(
 
 def keyset(order: Sequence[tuple[Any, OrderDirection]], columns: Mapping[Any, str]) -> tuple[str, ...]:
     """Columns to order by, each once; the id breaks ties in the direction of the last."""
-    chosen = {columns[field]: "-" if direction is OrderDirection.DESC else "" for field, direction in reversed(order)}
-    names = [sign + column for column, sign in reversed(chosen.items())]
+    chosen: dict[str, str] = {}
+    for field, direction in order:
+        chosen.setdefault(columns[field], "-" if direction is OrderDirection.DESC else "")
+    names = [sign + column for column, sign in chosen.items()]
     return (*names, ("-" if names[-1].startswith("-") else "") + "id") if names else ()
 
 
@@ -208,7 +211,7 @@ async def _untag(caller: Caller, keys: Sequence[str], image_id: UUID) -> None:
     await authorize(caller, ImageAction.TAG, image_id)
     async with db.transaction():
         await _lock(image_id)
-        if await ImageTag.filter(image_id=image_id, key__in=list(keys)).delete():
+        if await ImageTag.filter(image_id=image_id, key__in=storable(ImageTag, "key", keys)).delete():
             await _touch(image_id)
 
 

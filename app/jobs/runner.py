@@ -150,14 +150,15 @@ class Runner:
     async def _fill(self) -> float:
         """Claim what there is room for; how many seconds to wait unless woken."""
         moment = db.now()
-        for doomed in (True, False):
+        # What is to be run comes first, for somebody waits for it; undoing has places of its own.
+        for doomed in (False, True):
             while not self._stopping and await self._claim_some(doomed=doomed):
                 pass
         due = await queue.next_due(self.handlers, moment=moment, skip=list(self._active))
         return self.poll_s if due is None else max(0.0, min(self.poll_s, (due - db.now()).total_seconds()))
 
     async def _claim_some(self, *, doomed: bool) -> bool:
-        """Claim some jobs with a verdict, or without; whether there were any."""
+        """Claim some jobs with a verdict, or without; whether there may be more that can be claimed now."""
         room = self.concurrency - sum((a.claim.verdict is not None) == doomed for a in self._active.values())
         types = [type_ for type_ in self.handlers if doomed or self._has_room(type_)]
         if room <= 0 or not types:
@@ -174,7 +175,8 @@ class Runner:
             if claim:
                 self._begin(claim)
                 claimed = True
-        return claimed
+        # Fewer than asked for are all of them; what is put in meanwhile wakes the loop by itself.
+        return claimed and len(found) == room
 
     def _has_room(self, type_: JobType) -> bool:
         running = sum(a.claim.type is type_ and a.claim.verdict is None for a in self._active.values())

@@ -20,6 +20,9 @@ from app.paging import Page, Slice
 from app.policy import Caller
 from app.reading import Wanted, find, list_page
 
+OF_ECS = {JobType.LAUNCH_ECS, JobType.START_ECS, JobType.STOP_ECS, JobType.REBOOT_ECS, JobType.DELETE_ECS}
+"""Types of jobs that a token with scope ECS begins; the others need IMAGES."""
+
 
 async def cancel_job(job_id: UUID) -> None:
     """Ask for a job to be cancelled: one that waits is undone at once, one that runs at its next step. Asking again changes nothing.
@@ -86,5 +89,5 @@ async def cancel(caller: Caller, job_id: UUID) -> None:
     job = (await find_jobs(caller, [str(job_id)], Wanted.naming("type"))).get(str(job_id))
     if job is None:
         raise NotFound("There is no such job.")
-    policy.require(caller, TokenScope.ECS if job.type is JobType.LAUNCH_ECS else TokenScope.IMAGES)
+    policy.require(caller, TokenScope.ECS if job.type in OF_ECS else TokenScope.IMAGES)
     await cancel_job(job_id)

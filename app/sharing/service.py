@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
 from app import db, events, policy, states
@@ -129,6 +130,8 @@ class _Offer:
 
     caller: Caller
     dry_run: bool
+    promised: Counter[UUID] = field(default_factory=Counter)
+    """How many members a dry run would have given to each image so far."""
 
     async def __call__(self, row: ImageRow, project_id: UUID) -> tuple[ShareOutcome, str | None]:
         async with db.transaction():
@@ -148,10 +151,11 @@ class _Offer:
 
     async def _first(self, image: Image, project_id: UUID) -> tuple[ShareOutcome, str | None]:
         most = MEMBER_LIMITS[image.kind]
-        if await ImageMember.filter(image_id=image.id).count() >= most:
+        if await ImageMember.filter(image_id=image.id).count() + self.promised[image.id] >= most:
             message = f"An image of this kind is shared with at most {most} projects."
             raise LimitExceeded(message, field=("input", "project_ids"), otc="IMG.0088")
         if self.dry_run:
+            self.promised[image.id] += 1
             return ShareOutcome.SHARED, None
         share = await ImageMember.create(
             id=uuid4(), image_id=image.id, project_id=project_id, status=ShareStatus.PENDING
@@ -213,7 +217,8 @@ async def _answer_one(caller: Caller, row: ImageRow | None, to: ShareStatus) -> 
         raise NotFound("There is no such image.", otc="IMG.0027")
     await policy.authorize_image(caller, action, row)
     async with db.transaction():
-        share = await ImageMember.get_or_none(image_id=row.id, project_id=caller.project)
+        mine = ImageMember.filter(image_id=row.id, project_id=caller.project)
+        share = await mine.select_for_update().get_or_none()  # of two that accept at once the second has nothing to do
         if share is None:
             raise NotFound("There is no such image.", otc="IMG.0027")
         if share.status is not to:

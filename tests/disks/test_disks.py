@@ -5,7 +5,7 @@ LIST = """query($where: EvsDiskFilter, $first: Int, $after: String) { evsDisks(f
 ONE = "query($id: ID!) { evsDisk(id: $id) { id uuid name ecsInstance { id } image { name } fault { code } } }"
 
 
-async def test_disks_are_listed_by_what_they_are(project):
+async def test_disks_are_listed_by_what_they_are_paged_and_read_by_id(project):
     alice, bob = await project("alice"), await project("bob")
     hello = await alice.hello()
     machine = await alice.launch(name="vm", dataDisks=[{"sizeGib": 10, "type": "SSD"}, {"sizeGib": 10, "name": "logs"}])
@@ -24,11 +24,6 @@ async def test_disks_are_listed_by_what_they_are(project):
     assert await names(ids=[]) == []
     assert await names(bob) == []
     assert await names(bob, ecsIds=[machine["id"]]) == []
-
-
-async def test_disks_are_paged_and_read_by_id(project):
-    alice, bob = await project("alice"), await project("bob")
-    machine = await alice.launch(name="vm", dataDisks=[{"sizeGib": 10}, {"sizeGib": 10}])
 
     first = await alice.one(LIST, first=2)
     second = await alice.one(LIST, first=2, after=first["pageInfo"]["endCursor"])

@@ -20,7 +20,7 @@ HOLDINGS = """{ viewer { quotas { resource used } } ecsInstances { totalCount } 
 ECS = """query($id: ID!) { ecsInstance(id: $id) { id uuid name description status fault { code otcCode message at } currentJob { id type }
   flavor { name vcpus ramMib } image { imageId name image { id } } keyPairName launchedAt createdAt updatedAt
   disks { id uuid name sizeGib type status isSystem bootIndex image { imageId name } }
-  endpoints { guestPort host port protocol } tags { key value } consoleLog { text startOffset endOffset } } }"""
+  endpoints { guestPort host port protocol } tags { key value } } }"""
 RESULTS = """results { ecsId ecsInstance { id status } job { id type status } error { code field otcCode } }
   userErrors { code field otcCode message }"""
 Told = tuple[str, list[str] | None, str | None]
@@ -84,7 +84,6 @@ async def operate(client: Client, mutation: str, ecs_id: str, **more: object) ->
 async def until(client: Client, ecs_id: str, status: str) -> dict[str, Any]:
     """A machine once it has a status, by watching it."""
     query = f"subscription($id: ID!) {{ ecsUpdated(id: $id) {ECS.partition('(id: $id) ')[2].rpartition('}')[0]} }}"
-    query = query.replace("consoleLog { text startOffset endOffset }", "")
     async with asyncio.timeout(DEADLINE_S), client.subscribe(query, id=ecs_id) as values:
         async for value in values:
             if value["ecsUpdated"]["status"] == status:

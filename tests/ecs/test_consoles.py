@@ -29,8 +29,8 @@ async def test_console_log_is_the_end_of_the_output(project):
     assert last == {"text": "\n", "startOffset": size - 1, "endOffset": size}
 
 
-async def test_console_log_is_refused_outside_its_range_and_below_a_list(project):
-    alice = await project("alice")
+async def test_consoles_are_refused_outside_their_range_below_a_list_and_to_others(project):
+    alice, bob = await project("alice"), await project("bob")
     begun = await alice.launch(count=2)
 
     for tail_bytes in (0, -1, 65537):
@@ -39,6 +39,13 @@ async def test_console_log_is_refused_outside_its_range_and_below_a_list(project
         assert (extensions["code"], extensions["field"]) == ("INVALID_INPUT", ["tailBytes"])
         assert answer["data"] == {"ecsInstance": {"consoleLog": None}}
     assert await alice.codes("{ ecsInstances { nodes { consoleLog { text } } } }") == ["INVALID_INPUT"] * 2
+    with pytest.raises(Refusal, match="INVALID_INPUT"):
+        async with alice.subscribe(FOLLOW, id=begun["id"], **{"from": -1}) as values:
+            await anext(values)
+    with pytest.raises(Refusal, match="NOT_FOUND"):
+        async with bob.subscribe(FOLLOW, id=begun["id"], **{"from": 0}) as values:
+            await anext(values)
+    assert await bob.one(LOG, id=begun["id"], n=100) is None
 
 
 async def test_console_goes_on_from_an_offset_and_ends_with_the_machine(project):
@@ -69,16 +76,3 @@ async def test_console_goes_on_from_an_offset_and_ends_with_the_machine(project)
     assert again == {"text": "READY\r\n", "startOffset": offset - 7, "endOffset": offset}
     assert rest["startOffset"] == offset
     assert "BYE" in rest["text"] + "".join(value["ecsConsole"]["text"] for value in left)
-
-
-async def test_console_is_refused_for_bad_offsets_and_machines_of_others(project):
-    alice, bob = await project("alice"), await project("bob")
-    machine_id = (await alice.launch())["id"]
-
-    with pytest.raises(Refusal, match="INVALID_INPUT"):
-        async with alice.subscribe(FOLLOW, id=machine_id, **{"from": -1}) as values:
-            await anext(values)
-    with pytest.raises(Refusal, match="NOT_FOUND"):
-        async with bob.subscribe(FOLLOW, id=machine_id, **{"from": 0}) as values:
-            await anext(values)
-    assert await bob.one(LOG, id=machine_id, n=100) is None

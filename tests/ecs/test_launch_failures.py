@@ -12,7 +12,7 @@ JOB = """query($id: ID!) { job(id: $id) { status fault { code message }
 async def too_large_twice(service) -> str:
     """A flavor of which this host has room for one machine, but not for two."""
     room_mib = (available_memory_bytes() >> 20) - service.settings.reserve_memory_mib
-    return str((await make_flavor(ram_mib=int(room_mib * 0.6))).name)
+    return str((await make_flavor(ram_mib=int(room_mib * 0.7))).name)
 
 
 async def disks_of(client, begun) -> list[str]:

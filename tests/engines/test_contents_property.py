@@ -7,6 +7,8 @@ released. So sequences of seals, copies, releases and deletions, cut by restarts
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
+from functools import partial
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -14,8 +16,7 @@ from tempfile import mkdtemp
 from typing import Any, TypeVar
 from uuid import UUID
 
-import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -31,11 +32,12 @@ from app.engines.qemu.layers import SUFFIX
 from tests.engines.lab import MIB, QemuLab, no_progress
 
 T = TypeVar("T")
+Step = Callable[[], Awaitable[None]]
 
 SECTOR = 512
 MAX_DISKS = 5
 MAX_CONTENTS = 8
-EXAMPLES = 8
+EXAMPLES = 6
 STEPS = 20
 
 sizes = st.integers(MIB // SECTOR, 2 * MIB // SECTOR).map(lambda sectors: sectors * SECTOR)
@@ -119,7 +121,7 @@ class Storage(RuleBasedStateMachine):
         self.run(self._copy(data.draw(st.sampled_from(list(self.contents)), label="of")))
 
     @precondition(lambda self: self.contents)
-    @rule(data=st.data(), calls=st.integers(0, 2))
+    @rule(data=st.data(), calls=st.integers(0, 5))
     def give_a_copy_up(self, data: st.DataObject, calls: int) -> None:
         content_id = data.draw(st.sampled_from(list(self.contents)), label="of")
         self.run(self._give_a_copy_up(content_id, calls))
@@ -145,12 +147,12 @@ class Storage(RuleBasedStateMachine):
         contents, disks = (data.draw(st.permutations(list(ids))) for ids in (self.contents, self.disks))
         gone_contents = contents[: data.draw(st.integers(0, len(contents) - 1), label="contents that go")]
         gone_disks = disks[: data.draw(st.integers(0, len(disks) - 1), label="disks that go")]
-        work: list[Awaitable[None]] = [self._create_disk(contents[-1], 0), self._seal([disks[-1]])]
-        if data.draw(st.booleans(), label="one is copied"):
-            work.append(self._copy(contents[-1]))
-        work += [self._release(content_id) for content_id in gone_contents]
-        work += [self._delete_disk(disk_id) for disk_id in gone_disks]
-        self.run(_gather(data.draw(st.permutations(work), label="order")))
+        work: list[Step] = [partial(self._create_disk, contents[-1], 0), partial(self._seal, [disks[-1]])]
+        work += [partial(self._copy, contents[-1])]
+        work += [partial(self._release, content_id) for content_id in gone_contents]
+        work += [partial(self._delete_disk, disk_id) for disk_id in gone_disks]
+        self.random.shuffle(work)
+        self.run(_do(work, lanes=data.draw(st.integers(2, 3), label="lanes")))
 
     @rule(data=st.data())
     def reopen(self, data: st.DataObject) -> None:
@@ -193,14 +195,16 @@ class Storage(RuleBasedStateMachine):
         self.contents[copy_id] = held
 
     async def _give_a_copy_up(self, content_id: UUID, calls: int) -> None:
-        left = count(calls, -1)
+        left, copy_id = count(calls, -1), self.new_id()
 
         async def give_up(done: int, total: int) -> None:
             if not next(left):
                 raise GivenUp
 
-        with pytest.raises(GivenUp):
-            await self.lab.engine.contents.copy(content_id, self.new_id(), give_up)
+        with suppress(GivenUp):
+            await self.lab.engine.contents.copy(content_id, copy_id, give_up)
+            # How often progress is told differs from run to run, and here nothing may.
+            await self.lab.engine.contents.release(copy_id)
 
     async def _release(self, content_id: UUID) -> None:
         self.contents.pop(content_id, None)
@@ -228,25 +232,24 @@ class Storage(RuleBasedStateMachine):
     async def _look(self) -> None:
         self._tell_lab()
         assert self.lab.leavings() == []
-        found = await self._read_all()
+        begin, found = 0, await self._read_all()
         for (kind, id_), expected in self._expected().items():
-            data = found[: len(expected)]
-            found = found[len(expected) :]
+            begin, data = begin + len(expected), found[begin : begin + len(expected)]
             assert data == expected, f"{kind}/{id_} differs"
-        assert not found
+        assert begin == len(found)
 
     def _expected(self) -> Mapping[tuple[str, UUID], bytes | bytearray]:
         disks = {("disks", disk_id): held for disk_id, held in self.disks.items()}
         return disks | {("contents", content_id): held for content_id, held in self.contents.items()}
 
-    async def _read_all(self) -> memoryview:
+    async def _read_all(self) -> bytes:
         """The bytes of all disks and contents, one behind the other."""
         files = [str(self._file(*name)) for name in self._expected()]
         raw = self.folder / "all.raw"
         raw.write_bytes(b"")
         if files:
             await _run("qemu-img", "convert", "-f", "qcow2", "-O", "raw", *files, str(raw))
-        return memoryview(raw.read_bytes())
+        return raw.read_bytes()
 
     def _file(self, kind: str, id_: UUID) -> Path:
         record = json.loads((self.lab.root / kind / f"{id_}.json").read_bytes())
@@ -265,11 +268,8 @@ class Storage(RuleBasedStateMachine):
             self.runner.close()
 
     async def _remove_all(self) -> None:
-        everything: list[Callable[[], Awaitable[None]]] = []
-        for disk_id in self.disks:
-            everything.append(lambda disk_id=disk_id: self._delete_disk(disk_id))
-        for content_id in self.contents:
-            everything.append(lambda content_id=content_id: self._release(content_id))
+        everything: list[Step] = [partial(self._delete_disk, disk_id) for disk_id in self.disks]
+        everything += [partial(self._release, content_id) for content_id in self.contents]
         self.random.shuffle(everything)
         for number, remove in enumerate(everything):
             await remove()
@@ -280,8 +280,14 @@ class Storage(RuleBasedStateMachine):
         assert report.removed == []
 
 
-async def _gather(work: list[Awaitable[None]]) -> None:
-    await asyncio.gather(*work)
+async def _do(work: list[Step], *, lanes: int) -> None:
+    """Some at a time, so that short work meets long work at all its stages."""
+
+    async def follow(lane: list[Step]) -> None:
+        for step in lane:
+            await step()
+
+    await asyncio.gather(*(follow(work[number::lanes]) for number in range(lanes)))
 
 
 async def _run(*command: str) -> None:
@@ -300,6 +306,8 @@ def test_whatever_goes_in_whatever_order_the_rest_keeps_its_bytes(tmp_path: Path
         deadline=None,
         database=None,
         print_blob=True,
+        phases=[Phase.generate, Phase.shrink],
+        report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
     )
 

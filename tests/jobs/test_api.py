@@ -1,9 +1,16 @@
 """Jobs as their project sees them: read, listed, followed and cancelled."""
 
 import asyncio
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
 
-from tests.client import DEADLINE_S
+from app import db
+from app.enums import TokenScope
+from app.jobs.models import Job
+from tests.client import DEADLINE_S, Client
 from tests.ecs.looking import each, unchanged, until
+from tests.factories import make_client
 
 ONE = """query($id: ID!) { job(id: $id) { id uuid type status progress phase cancellable fault { code } image { id } ecsInstances { id }
   createdAt startedAt finishedAt } }"""
@@ -17,44 +24,87 @@ EVENTS = """subscription($after: String) { jobEvents(after: $after) {
   cursor type jobId job { id type status } at } }"""
 
 
-async def test_job_tells_what_it_is_about_and_how_it_went(project):
+async def test_jobs_tell_what_they_are_about_and_are_listed_newest_first(project):
     alice, bob = await project("alice"), await project("bob")
     begun = await alice.launch(count=2)
-    await alice.delete(begun["all"][1]["id"])
-
-    job = await alice.one(ONE, id=begun["jobId"])
-
-    assert (job["type"], job["status"], job["progress"]) == ("LAUNCH_ECS", "SUCCESS", 1.0)
-    assert (job["fault"], job["cancellable"]) == (None, False)
-    assert job["image"] == {"id": await alice.hello()}
-    assert job["ecsInstances"] == [{"id": begun["id"]}], "without the one that is deleted"
-    assert job["createdAt"] <= job["startedAt"] <= job["finishedAt"]
-    assert await alice.one(ONE, id=job["uuid"]) == job
-    assert await bob.one(ONE, id=job["id"]) is None
-
-
-async def test_jobs_are_filtered_and_paged_newest_first(project):
-    alice, bob = await project("alice"), await project("bob")
-    launched = await alice.launch()
-    image = await alice.make_image(launched["id"])
-    await alice.delete(launched["id"])
+    kept, gone = [machine["id"] for machine in begun["all"]]
+    image = await alice.make_image(kept)
+    await alice.delete(gone)
 
     async def types(client=alice, **where):
         return [job["type"] for job in (await client.one(LIST, where=where))["nodes"]]
 
+    job = await alice.one(ONE, id=begun["jobId"])
     first = await alice.one(LIST, first=2)
     second = await alice.one(LIST, first=2, after=first["pageInfo"]["endCursor"])
 
+    assert (job["type"], job["status"], job["progress"]) == ("LAUNCH_ECS", "SUCCESS", 1.0)
+    assert (job["fault"], job["cancellable"]) == (None, False)
+    assert job["image"] == {"id": await alice.hello()}
+    assert job["ecsInstances"] == [{"id": kept}], "without the one that is deleted"
+    assert job["createdAt"] <= job["startedAt"] <= job["finishedAt"]
+    assert await alice.one(ONE, id=job["uuid"]) == job
+    assert await bob.one(ONE, id=job["id"]) is None
     assert [job["type"] for job in first["nodes"]] == ["DELETE_ECS", "CREATE_IMAGE"]
     assert [job["type"] for job in second["nodes"]] == ["LAUNCH_ECS"]
     assert (first["totalCount"], second["pageInfo"]["hasNextPage"]) == (3, False)
     assert await types(type=["LAUNCH_ECS", "START_ECS"]) == ["LAUNCH_ECS"]
     assert await types(status=["FAIL", "CANCELLED"]) == []
     assert await types(imageIds=[image["id"]]) == ["CREATE_IMAGE"]
-    assert await types(ecsIds=[launched["id"]], type=["CREATE_IMAGE", "DELETE_ECS"]) == ["DELETE_ECS", "CREATE_IMAGE"]
-    assert await types(ids=[image["jobId"], launched["jobId"]]) == ["CREATE_IMAGE", "LAUNCH_ECS"]
+    assert await types(ecsIds=[gone]) == ["DELETE_ECS", "LAUNCH_ECS"]
+    assert await types(ecsIds=[kept], type=["CREATE_IMAGE"]) == ["CREATE_IMAGE"]
+    assert await types(ids=[image["jobId"], begun["jobId"]]) == ["CREATE_IMAGE", "LAUNCH_ECS"]
     assert await types(bob) == []
     assert await types(bob, ids=[image["jobId"]]) == []
+    await refuses_to_cancel(alice, bob, begun)
+
+
+async def refuses_to_cancel(alice: Client, bob: Client, begun: dict[str, Any]) -> None:
+    (stop,) = (await each(alice, "stopEcs", begun["id"], force=True))["results"]
+    await alice.done(stop["job"]["id"])
+
+    async def refusal(client: Client, job_id: str) -> object:
+        payload = await client.one(CANCEL, id=job_id)
+        assert payload["job"] is None
+        return payload["userErrors"]
+
+    async with unchanged(alice):
+        not_there = [
+            await refusal(bob, begun["jobId"]),
+            await refusal(alice, begun["id"]),
+            await refusal(alice, "no id"),
+        ]
+        ended = [await refusal(alice, begun["jobId"]), await refusal(alice, stop["job"]["id"])]
+
+    assert not_there == [[{"code": "NOT_FOUND", "field": ["input", "jobId"]}]] * 3
+    assert ended == [[{"code": "INVALID_STATE", "field": ["input", "jobId"]}]] * 2
+
+
+async def test_job_is_cancelled_by_tokens_that_could_have_begun_it(project, service):
+    alice = await project("alice")
+    job = {"project_id": UUID(alice.project_id), "input": {}, "run_at": db.now() + timedelta(days=1), "status": "INIT"}
+    jobs = {type_: await Job.create(id=uuid4(), type=type_, **job) for type_ in ("STOP_ECS", "CREATE_IMAGE")}
+    scopes = [TokenScope.ECS, TokenScope.IMAGES]  # with READ, as a payload shows something
+    tokens = [
+        await make_client(service.url, project_id=alice.project_id, scopes=[TokenScope.READ, scope]) for scope in scopes
+    ]
+
+    answers = {
+        (token.name, type_): (await token.one(CANCEL, id=str(row.id)))["userErrors"][0]["code"]
+        for token in tokens
+        for type_, row in jobs.items()
+        if (token, type_) != (tokens[1], "CREATE_IMAGE")
+    }
+
+    of_ecs, of_images = [token.name for token in tokens]
+    assert answers == {
+        (of_ecs, "STOP_ECS"): "INVALID_STATE",
+        (of_ecs, "CREATE_IMAGE"): "FORBIDDEN",
+        (of_images, "STOP_ECS"): "FORBIDDEN",
+    }
+    for token in tokens:
+        await token.close()
+    await Job.filter(project_id=alice.project_id).delete()
 
 
 async def test_job_is_followed_to_its_end(project):
@@ -96,27 +146,6 @@ async def test_job_events_go_on_behind_a_cursor(project):
     assert (created["type"], created["jobId"], created["job"]["type"]) == ("CREATED", begun["jobId"], "LAUNCH_ECS")
     assert {(event["type"], event["jobId"]) for event in missed} == {("UPDATED", begun["jobId"])}
     assert lost["type"] == "RESYNC"
-
-
-async def test_only_what_can_be_cancelled_is(project):
-    alice, bob = await project("alice"), await project("bob")
-    begun = await alice.launch()
-    (stop,) = (await each(alice, "stopEcs", begun["id"], force=True))["results"]
-    await alice.done(stop["job"]["id"])
-
-    async def refusal(client, job_id):
-        payload = await client.one(CANCEL, id=job_id)
-        assert payload["job"] is None
-        return payload["userErrors"]
-
-    async with unchanged(alice):
-        foreign = await refusal(bob, begun["jobId"])
-        unknown = await refusal(alice, begun["id"])
-        ended = await refusal(alice, begun["jobId"])
-        other_kind = await refusal(alice, stop["job"]["id"])
-
-    assert foreign == unknown == [{"code": "NOT_FOUND", "field": ["input", "jobId"]}]
-    assert ended == other_kind == [{"code": "INVALID_STATE", "field": ["input", "jobId"]}]
 
 
 async def test_cancelled_launch_leaves_machines_that_say_so(project):

@@ -60,8 +60,8 @@ FIXED = {"createImage", "createKeyPair", "createUpload", "deleteKeyPair"}
 """Mutations whose payload is about things that have one of each relation at most."""
 
 
-LARGEST = {"tagImages": (100,)}
-"""One mutation of each thing a hundred times: a hundred transactions take their time."""
+LARGEST = {"acceptShares": (100,)}
+"""One of them a hundred times: a hundred transactions take their time."""
 
 
 async def act(world: World, name: str, number: int, selection: str = "{ userErrors { message } }") -> list[str]:

@@ -14,6 +14,7 @@ SHOWN = """query($id: ID!) { image(id: $id) { name description kind status visib
   supportsUserData os { type platform version bits } architecture firmware tags { key value } fault { code } activeAt sizeBytes
   virtualSizeBytes disks { id bootIndex sizeGib isSystem contentBytes }
   ... on PrivateImage { source { kind image { imageId name image { id } } ecs { ecsId name ecsInstance { id } } } } } }"""
+DELETE = "mutation($id: ID!) { deleteImages(input: {imageIds: [$id]}) { userErrors { code } } }"
 
 
 def of(ecs_id: str, *, full: bool = False) -> dict[str, object]:
@@ -71,20 +72,16 @@ async def test_image_is_refused_for_each_rule(project):
         assert (await refusal(alice, machine_id))[0] == "NOT_FOUND"
 
 
-async def test_machine_that_failed_or_is_held_makes_no_image(project):
+async def test_machine_that_failed_makes_no_image(project):
     alice = await project("alice")
     flavor = await make_flavor(ram_mib=available_memory_bytes() >> 19)
     failed = await alice.launch(wait=False, flavorId=flavor.name)
     assert (await alice.wait(failed["jobId"]))["status"] == "FAIL"
-    begun = await alice.launch(wait=False)
 
-    busy = await refusal(alice, begun["id"])
     async with unchanged(alice):
-        in_error = await refusal(alice, failed["id"], full=True)
-    await alice.done(begun["jobId"])
+        refused = await refusal(alice, failed["id"], full=True)
 
-    assert busy == ("BUSY", ["input", "source", "ecs", "ecsId"], "IMG.0010")
-    assert in_error == ("INVALID_STATE", ["input", "source", "fullEcs", "ecsId"], "IMG.0126")
+    assert refused == ("INVALID_STATE", ["input", "source", "fullEcs", "ecsId"], "IMG.0126")
 
 
 async def test_of_images_with_one_unique_name_or_of_one_machine_at_once_one_is_made(project):
@@ -128,8 +125,13 @@ async def test_retries_make_one_image_and_it_inherits_what_is_known_of_its_paren
     other = await refusal(alice, machine_id, **chosen | {"name": "second"})
     first = twins[0]["image"]
     await Image.filter(id=first["uuid"]).update(supports_user_data=False, os_bits=32)
-    child = await alice.make_image((await alice.launch(first["id"], name="child"))["id"], full=True, protected=True)
+    copy = await alice.launch(first["id"], name="copy")
+    child = await alice.make_image(copy["id"], full=True, protected=True)
     parent, shown = [await alice.one(SHOWN, id=image["id"]) for image in (first, child)]
+    usage = await used(alice)
+    await alice.delete(copy["id"])
+    await alice.one(DELETE, id=first["id"])
+    remembered = (await alice.one(SHOWN, id=child["id"]))["source"]
 
     assert (dry["image"], dry["warnings"], dry["userErrors"]) == (None, [{"code": "CRASH_CONSISTENT"}], [])
     assert {payload["image"]["id"] for payload in (*twins, late)} == {first["id"]}
@@ -142,6 +144,14 @@ async def test_retries_make_one_image_and_it_inherits_what_is_known_of_its_paren
     assert [shown[fact] for fact in inherited] == [parent[fact] for fact in inherited]
     assert (shown["minDiskGib"], shown["maxRamMib"], shown["supportsUserData"]) == (3, 512, False)
     assert (shown["kind"], shown["protected"], parent["protected"]) == ("FULL_ECS", True, False)
-    assert shown["source"]["image"] == {"imageId": first["id"], "name": "first", "image": {"id": first["id"]}}
-    assert (await used(alice))["IMAGES"] == 2
-    assert "IMAGE_JOBS" not in await used(alice)
+    assert shown["source"] == {
+        "kind": "FULL_ECS",
+        "image": {"imageId": first["id"], "name": "first", "image": {"id": first["id"]}},
+        "ecs": {"ecsId": copy["id"], "name": "copy", "ecsInstance": {"id": copy["id"]}},
+    }
+    assert remembered == {
+        "kind": "FULL_ECS",
+        "image": {"imageId": first["id"], "name": "first", "image": None},
+        "ecs": {"ecsId": copy["id"], "name": "copy", "ecsInstance": None},
+    }
+    assert (usage["IMAGES"], usage.get("IMAGE_JOBS", 0)) == (2, 0)

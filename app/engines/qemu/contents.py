@@ -222,8 +222,9 @@ class QemuContents:
                 await self._layers.convert(source, format=format, name=name, progress=progress, total_bytes=size_bytes)
                 try:
                     size = self._layers.header(name).virtual_bytes
-                    await self._records.put_contents({new_id: ContentRecord(name, size, Consistency.STOPPED)})
+                    # Before the record: what progress raises must not leave one whose layer is gone.
                     await progress(size_bytes, size_bytes)
+                    await self._records.put_contents({new_id: ContentRecord(name, size, Consistency.STOPPED)})
                 except BaseException:
                     await self._layers.remove(name)
                     raise

@@ -35,7 +35,7 @@ class Monitor:
 
     async def connect(self, folder: Path, name: str = "qmp.sock") -> None:
         """Connect to a machine whose folder this is. Raises: OSError, QMPError."""
-        await self._client.connect(await open_socket(folder, name))
+        await connect(self._client, folder, name)
 
     @asynccontextmanager
     async def sequence(self) -> AsyncIterator[Monitor]:
@@ -87,7 +87,7 @@ class EventMonitor:
 
     async def connect(self, folder: Path) -> None:
         """Connect to a machine whose folder this is. Raises: OSError, QMPError."""
-        await self._client.connect(await open_socket(folder, "events.sock"))
+        await connect(self._client, folder, "events.sock")
 
     async def events(self) -> AsyncIterator[Message]:
         """Events as they come. It does not end when the machine does: the library's queue just stays empty."""
@@ -97,6 +97,16 @@ class EventMonitor:
     async def close(self) -> None:
         """Disconnect; the machine goes on."""
         await disconnect(self._client)
+
+
+async def connect(client: QMPClient, folder: Path, name: str) -> None:
+    """Connect a client to a socket in a folder. Raises: OSError, QMPError."""
+    connection = await open_socket(folder, name)
+    try:
+        await client.connect(connection)
+    except BaseException:
+        connection.close()  # the client may have failed before it took it over
+        raise
 
 
 async def open_socket(folder: Path, name: str) -> socket.socket:
