@@ -10,6 +10,7 @@ import json
 from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -29,15 +30,26 @@ from graphql import (
 from structlog.testing import capture_logs
 from websockets.asyncio.client import connect
 
-from app.backups.models import Backup
+from app.backups.models import Backup, BackupDisk
 from app.db import now
 from app.disks.models import EvsDisk
 from app.ecs.models import EcsInstance, Flavor, KeyPair
-from app.enums import BackupStatus, DiskStatus, DiskType, EcsStatus, Firmware, JobStatus, JobType, ShareStatus
+from app.enums import (
+    BackupStatus,
+    DiskStatus,
+    DiskType,
+    EcsStatus,
+    Firmware,
+    JobStatus,
+    JobType,
+    ShareStatus,
+    UploadStatus,
+)
 from app.images.models import Image, ImageDisk
 from app.jobs.models import Job, JobEcs
 from app.projects import service as projects
 from app.sharing.models import ImageMember
+from app.uploads.models import Upload
 from schema import make_schema
 from tests.client import Client
 from tests.factories import make_image, make_member
@@ -62,6 +74,8 @@ NOUNS = {
     "Subscription.ecsConsole.id": "EcsInstance",
     "EvsDiskFilter.ids": "EvsDisk",
     "Query.evsDisk.id": "EvsDisk",
+    "diskId": "EvsDisk",
+    "diskIds": "EvsDisk",
     "backupId": "Backup",
     "backupIds": "Backup",
     "BackupFilter.ids": "Backup",
@@ -188,7 +202,7 @@ def _filled(type_: object, name: str, path: tuple[str, ...], value: object, own:
     if isinstance(type_, GraphQLInputObjectType):
         on_path = {path[0]} if path else set()
         required = {key for key, field in type_.fields.items() if is_required_input_field(field)}
-        if type_.is_one_of and not on_path:
+        if type_.extensions["strawberry-definition"].is_one_of and not on_path:
             required = {next(iter(type_.fields))}
         names = on_path | required | ({"dryRun"} & set(type_.fields))
         return {
@@ -249,11 +263,45 @@ def document(place: Place, value: str, own: dict[str, str]) -> tuple[str, dict[s
 
 @pytest.fixture
 async def stranger(project) -> AsyncIterator[Client]:
-    """A project with every right, an image of its own, and one that is shared with it."""
+    """A project with every right, an image and a backup of its own, and an image that is shared with it."""
     client = await project("stranger")
-    await make_image(client.project_id, "own")
+    image = await make_image(client.project_id, "own")
+    await make_backup(client.project_id, image)
     await make_member(await make_image(str(await projects.create_project(f"friend-{uuid4().hex}"))), client.project_id)
     return client
+
+
+async def make_backup(project_id: str, image: Image) -> Backup:
+    """A backup of an ECS that is gone."""
+    traits = dict.fromkeys(
+        ("os_type", "os_platform", "os_version", "os_bits", "architecture", "firmware", "max_ram_mib")
+    )
+    backup = await Backup.create(
+        id=uuid4(),
+        project_id=UUID(project_id),
+        ecs_id=uuid4(),
+        ecs_name="secret",
+        name="secret",
+        status=BackupStatus.AVAILABLE,
+        traits={
+            **traits,
+            "min_ram_mib": 0,
+            "supports_user_data": True,
+            "image_id": str(image.id),
+            "image_name": image.name,
+        },
+    )
+    disk = await ImageDisk.get(image_id=image.id)
+    await BackupDisk.create(
+        id=uuid4(),
+        backup_id=backup.id,
+        content_id=disk.content_id,
+        disk_id=uuid4(),
+        boot_index=0,
+        size_gib=1,
+        is_system=True,
+    )
+    return backup
 
 
 @pytest.fixture
@@ -292,14 +340,9 @@ async def foreign() -> AsyncIterator[dict[str, str]]:
         image_id=image.id,
         image_name=image.name,
     )
-    backup = await Backup.create(
-        id=uuid4(),
-        project_id=owner,
-        ecs_id=ecs.id,
-        ecs_name=ecs.name,
-        name="secret",
-        status=BackupStatus.AVAILABLE,
-        traits={},
+    backup = await make_backup(str(owner), image)
+    upload = await Upload.create(
+        id=uuid4(), project_id=owner, status=UploadStatus.COMPLETE, size_bytes=1, expires_at=now() + timedelta(days=1)
     )
     key = await KeyPair.create(id=uuid4(), project_id=owner, name="secret", fingerprint="f", public_key="k")
     job = await Job.create(
@@ -319,6 +362,7 @@ async def foreign() -> AsyncIterator[dict[str, str]]:
         "EcsInstance": str(ecs.id),
         "EvsDisk": str(evs.id),
         "Backup": str(backup.id),
+        "Upload": str(upload.id),
         "KeyPair": str(key.id),
         "Job": str(job.id),
         "Project": str(owner),
@@ -329,7 +373,7 @@ async def foreign() -> AsyncIterator[dict[str, str]]:
 
 async def everything(foreign: dict[str, str]) -> list[object]:
     """All columns of the foreign things."""
-    tables = (Image, ImageDisk, ImageMember, EcsInstance, EvsDisk, Backup, KeyPair, Job)
+    tables = (Image, ImageDisk, ImageMember, EcsInstance, EvsDisk, Backup, Upload, KeyPair, Job)
     return [await table.filter(id=foreign[table.__name__]).values() for table in tables]
 
 
@@ -408,7 +452,9 @@ def test_the_walker_meets_every_type_that_takes_an_id():
 async def test_a_stranger_is_told_the_same_whether_an_object_exists_or_not(stranger, foreign):
     flavor = await Flavor.get(name="t1.nano")
     image = await Image.get(project_id=UUID(stranger.project_id))
-    own = {"Image": str(image.id), "Flavor": str(flavor.id), "Project": foreign["Project"]}
+    backup = await Backup.get(project_id=UUID(stranger.project_id))
+    own = dict.fromkeys(NOUNS.values(), str(uuid4())) | {"Image": str(image.id), "Backup": str(backup.id)}
+    own |= {"Flavor": str(flavor.id), "Project": foreign["Project"]}
     nodes = {SCHEMA_NOUN.get(type_.name, type_.name) for type_ in SCHEMA.get_possible_types(SCHEMA.type_map["Node"])}
     assert nodes - {"Flavor"} <= set(foreign), "make one thing of each noun"
     before = await everything(foreign)
@@ -431,7 +477,7 @@ async def test_a_stranger_is_told_the_same_whether_an_object_exists_or_not(stran
 
 
 async def test_an_id_with_a_nul_is_refused_before_anything_is_read(stranger, foreign):
-    own = {"Image": foreign["Image"], "Flavor": "t1.nano", "Project": foreign["Project"]}
+    own = dict.fromkeys(NOUNS.values(), str(uuid4())) | {"Image": foreign["Image"], "Flavor": "t1.nano"}
 
     said = {str(place): await answer(stranger, place, "a\0b", own) for place in places()}
 
