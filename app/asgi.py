@@ -15,8 +15,12 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from app import db, events, migrating
 from app.auth import authenticate
+from app.downloads import REQUEST_HEADERS as DOWNLOAD_REQUEST_HEADERS
+from app.downloads import RESPONSE_HEADERS as DOWNLOAD_RESPONSE_HEADERS
+from app.downloads import Downloads
 from app.ecs.flavors import install_flavors
 from app.errors import StartupError
+from app.exports import janitor as exports
 from app.settings import Settings
 from app.tus import REQUEST_HEADERS, RESPONSE_HEADERS, Tus
 from app.uploads import intake, janitor
@@ -49,6 +53,7 @@ def create_app(settings: Settings, *, work: bool = True) -> Starlette:
         base_url=reached,
     )
     tus = Tus(authenticate=authenticate, base_url=reached)
+    downloads = Downloads(authenticate=authenticate, data_dir=settings.data_dir)
     cors = Middleware(
         CORSMiddleware,
         allow_origins=settings.allowed_origins,
@@ -59,12 +64,13 @@ def create_app(settings: Settings, *, work: bool = True) -> Starlette:
             "GraphQL-Require-Preflight",
             "X-Request-Id",
             *REQUEST_HEADERS,
+            *DOWNLOAD_REQUEST_HEADERS,
         ],
-        expose_headers=RESPONSE_HEADERS,
+        expose_headers=[*RESPONSE_HEADERS, *DOWNLOAD_RESPONSE_HEADERS],
         max_age=600,
     )
     app = Starlette(
-        routes=[*_routes(graphql, tus), *routes()],
+        routes=[*_routes(graphql, tus, downloads), *routes()],
         middleware=[cors] if settings.allowed_origins else [],
         lifespan=lifespan,
     )
@@ -72,12 +78,13 @@ def create_app(settings: Settings, *, work: bool = True) -> Starlette:
     return app
 
 
-def _routes(graphql: View, tus: Tus) -> list[BaseRoute]:
+def _routes(graphql: View, tus: Tus, downloads: Downloads) -> list[BaseRoute]:
     return [
         Route("/graphql", graphql),
         WebSocketRoute("/graphql", graphql),
         Route("/uploads", tus),
         Route("/uploads/{id}", tus),
+        Route("/exports/{id}", downloads),
         Route("/", home),
         Route("/healthz", healthz),
         Route("/readyz", readyz),
@@ -108,6 +115,7 @@ async def running(settings: Settings, *, work: bool) -> AsyncIterator[None]:
         await stack.enter_async_context(intake.opened(settings))
         if work:
             await stack.enter_async_context(janitor.tidying())
+            await stack.enter_async_context(exports.tidying(settings.data_dir))
             await stack.enter_async_context(working(settings, engine))
         yield
 

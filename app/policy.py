@@ -35,6 +35,7 @@ from app.enums import (
     UploadStatus,
 )
 from app.errors import Busy, Forbidden, InvalidState, Refused, ServiceError, Unsupported
+from app.exports.models import Export
 from app.images.models import Image, ImageDisk, ImageTag
 from app.jobs.models import Job, JobDisk, JobEcs
 from app.projects.models import Project, Quota
@@ -166,6 +167,11 @@ def visible_uploads(caller: Caller) -> QuerySet[Upload]:
     return Upload.filter(Q(status=UploadStatus.USED) | Q(expires_at__gt=db.now()), project_id=caller.project_id)
 
 
+def visible_exports(caller: Caller) -> QuerySet[Export]:
+    """The caller's own, from when there is a file until it expires."""
+    return Export.filter(project_id=caller.project_id, expires_at__gt=db.now())
+
+
 def visible_job_ecs(caller: Caller) -> QuerySet[JobEcs]:
     """All: only ever reached through a job that is visible itself, and the ECS behind it is looked at anew."""
     return JobEcs.all()
@@ -228,6 +234,7 @@ IMAGE_SCOPES = {
     ImageAction.SHARE: TokenScope.SHARING,
     ImageAction.ACCEPT: TokenScope.SHARING,
     ImageAction.REJECT: TokenScope.SHARING,
+    ImageAction.EXPORT: TokenScope.IMAGES,
     ImageAction.COPY: TokenScope.IMAGES,
     ImageAction.LAUNCH: TokenScope.ECS,
     ImageAction.CREATE_DISK: TokenScope.STORAGE,
@@ -247,6 +254,10 @@ USE_OTC = {
 """Codes of ECS, and of IMS where an image is copied."""
 
 
+NEVER_IF_PUBLIC = (ImageAction.DELETE, ImageAction.SHARE, ImageAction.EXPORT)
+"""What not even the operator does to a public image."""
+
+
 def image_refusal(
     caller: Caller, action: ImageAction, image: ImageFacts, share: ShareStatus | None
 ) -> ServiceError | None:
@@ -259,7 +270,7 @@ def image_refusal(
     if action in USES:
         return use_refusal(caller, action, image, share)
     owns = image.project_id == caller.project_id
-    if image.is_public and (not owns or not caller.is_operator or action in (ImageAction.DELETE, ImageAction.SHARE)):
+    if image.is_public and (not owns or not caller.is_operator or action in NEVER_IF_PUBLIC):
         return _public_refusal(action)
     if not owns:
         return Forbidden("Only its owner may do this to an image.", otc="IMG.0092")
@@ -291,24 +302,31 @@ def _public_refusal(action: ImageAction) -> ServiceError:
         return Forbidden("A public image cannot be deleted.", otc="IMG.0094")
     if action is ImageAction.SHARE:
         return Refused(ErrorCode.NOT_SHAREABLE, "A public image is everybody's already.", otc="IMG.0089")
+    if action is ImageAction.EXPORT:
+        return Refused(ErrorCode.NOT_EXPORTABLE, "A public image cannot be exported.", otc="IMG.0077")
     return Forbidden("Only the operator may do this to a public image.", otc="IMG.0026")
 
 
 def _state_refusal(action: ImageAction, image: ImageFacts) -> ServiceError | None:
-    ended = image.status in (ImageStatus.ACTIVE, ImageStatus.KILLED)
     if action is ImageAction.DELETE:
-        if not ended:
-            return InvalidState("The image is still being made; cancel its job instead (cancelJob).", otc="IMG.0090")
-        if image.protected:
-            return Refused(
-                ErrorCode.PROTECTED, "The image is protected; updateImage(protected: false) first.", otc="IMG.0028"
-            )
-        return None
+        return _delete_refusal(image)
+    if action is ImageAction.EXPORT and image.kind is ImageKind.FULL_ECS:
+        return Refused(ErrorCode.NOT_EXPORTABLE, "A FULL_ECS image cannot be exported.", otc="IMG.0128")
     if image.status is ImageStatus.ACTIVE:
         return None
-    if action is ImageAction.SHARE:
+    if action in (ImageAction.SHARE, ImageAction.EXPORT):
         return Refused(ErrorCode.NOT_ACTIVE, f"The image is {image.status.value}, not ACTIVE.", otc="IMG.0046")
     return InvalidState(f"The image is {image.status.value}, not ACTIVE.", otc="IMG.0035")
+
+
+def _delete_refusal(image: ImageFacts) -> ServiceError | None:
+    if image.status not in (ImageStatus.ACTIVE, ImageStatus.KILLED):
+        return InvalidState("The image is still being made; cancel its job instead (cancelJob).", otc="IMG.0090")
+    if image.protected:
+        return Refused(
+            ErrorCode.PROTECTED, "The image is protected; updateImage(protected: false) first.", otc="IMG.0028"
+        )
+    return None
 
 
 async def own_shares(caller: Caller, images: Iterable[ImageFacts]) -> dict[str, ShareStatus]:

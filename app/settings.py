@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     upload_kept_h: float = Field(
         24.0, gt=0, description="How long an upload is kept after its last byte, if no image is made of it."
     )
+    export_kept_h: float = Field(24.0, gt=0, description="How long an exported image can be fetched.")
 
     # Logs
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least serious line to log.")

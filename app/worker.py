@@ -23,6 +23,7 @@ from app.engines.qemu.engine import QemuEngine
 from app.engines.qemu.settings import QemuSettings
 from app.enums import EcsStatus, ErrorCode, JobType
 from app.errors import EngineError
+from app.exports import jobs as exports
 from app.jobs.runner import Runner
 from app.jobs.work import Handler
 from app.runtime import Runtime
@@ -36,6 +37,7 @@ HANDLERS: Mapping[JobType, Handler] = {
     JobType.CREATE_FULL_ECS_IMAGE: sources.CreateFullEcsImage(),
     JobType.IMPORT_IMAGE: sources.ImportImage(),
     JobType.COPY_IMAGE: sources.CopyImage(),
+    JobType.EXPORT_IMAGE: exports.ExportImage(),
     JobType.DELETE_IMAGE: sources.DeleteImage(),
     JobType.LAUNCH_ECS: ecs.LaunchEcs(),
     JobType.START_ECS: ecs.StartEcs(),
@@ -52,7 +54,7 @@ HANDLERS: Mapping[JobType, Handler] = {
     JobType.DELETE_DISK: disks.DeleteDisk(),
 }
 CONCURRENCY = 16
-LIMITS = {JobType.CREATE_IMAGE: 2, JobType.IMPORT_IMAGE: 2, JobType.COPY_IMAGE: 2}
+LIMITS = {JobType.CREATE_IMAGE: 2, JobType.IMPORT_IMAGE: 2, JobType.COPY_IMAGE: 2, JobType.EXPORT_IMAGE: 2}
 """Copies at a time: more of them only make the disk seek."""
 TOMBSTONE = timedelta(days=1)
 """How long the row of a deleted ECS is kept for whoever watched it."""

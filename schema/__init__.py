@@ -21,6 +21,7 @@ from schema.ecs.mutations import EcsMutations
 from schema.ecs.queries import EcsQueries
 from schema.ecs.subscriptions import EcsSubscriptions
 from schema.errors import Schema
+from schema.exports.mutations import ExportMutations
 from schema.images.mutations import ImageMutations
 from schema.images.queries import ImageQueries
 from schema.images.subscriptions import ImageSubscriptions
@@ -65,6 +66,7 @@ class Mutation(
     KeyPairMutations,
     JobMutations,
     UploadMutations,
+    ExportMutations,
 ):
     pass
 

@@ -194,6 +194,7 @@ _CODES: Mapping[StrEnum, str] = {
     ErrorCode.NOT_ACTIVE: "The image is not ACTIVE.",
     ErrorCode.NOT_ACCEPTED: "The image is shared with you, but you have not accepted it.",
     ErrorCode.NOT_SHAREABLE: "An image of this kind or origin cannot be shared.",
+    ErrorCode.NOT_EXPORTABLE: "An image of this kind or origin cannot be exported.",
     ErrorCode.NOT_COPYABLE: "An image of this kind cannot be copied.",
     ErrorCode.BACKUP_HAS_IMAGE: "The backup has an image: it gets no second one, and goes after its image.",
     ErrorCode.WRONG_IMAGE_KIND: "An image of this kind cannot be used for this.",

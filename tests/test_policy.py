@@ -36,6 +36,7 @@ PRIVATE = """
     TAG         OK         FORBIDDEN  FORBIDDEN     FORBIDDEN     NOT_FOUND  FORBIDDEN  FORBIDDEN  UNAUTHENTICATED
     DELETE      OK         FORBIDDEN  FORBIDDEN     FORBIDDEN     NOT_FOUND  FORBIDDEN  FORBIDDEN  UNAUTHENTICATED
     SHARE       OK         FORBIDDEN  FORBIDDEN     FORBIDDEN     NOT_FOUND  FORBIDDEN  FORBIDDEN  UNAUTHENTICATED
+    EXPORT      OK         FORBIDDEN  FORBIDDEN     FORBIDDEN     NOT_FOUND  FORBIDDEN  FORBIDDEN  UNAUTHENTICATED
     LAUNCH      OK         OK         NOT_ACCEPTED  NOT_ACCEPTED  NOT_FOUND  FORBIDDEN  FORBIDDEN  UNAUTHENTICATED
     ACCEPT      FORBIDDEN  OK         OK            OK            NOT_FOUND  FORBIDDEN  FORBIDDEN  UNAUTHENTICATED
     REJECT      FORBIDDEN  OK         OK            OK            NOT_FOUND  FORBIDDEN  FORBIDDEN  UNAUTHENTICATED
@@ -54,6 +55,7 @@ PUBLIC = """
     TAG         FORBIDDEN      OK             FORBIDDEN      FORBIDDEN      FORBIDDEN
     DELETE      FORBIDDEN      FORBIDDEN      FORBIDDEN      FORBIDDEN      FORBIDDEN
     SHARE       NOT_SHAREABLE  NOT_SHAREABLE  NOT_SHAREABLE  NOT_SHAREABLE  FORBIDDEN
+    EXPORT      NOT_EXPORTABLE NOT_EXPORTABLE NOT_EXPORTABLE NOT_EXPORTABLE FORBIDDEN
     LAUNCH      OK             OK             OK             OK             FORBIDDEN
     ACCEPT      FORBIDDEN      FORBIDDEN      FORBIDDEN      FORBIDDEN      FORBIDDEN
     REJECT      FORBIDDEN      FORBIDDEN      FORBIDDEN      FORBIDDEN      FORBIDDEN
@@ -66,6 +68,7 @@ STATES = """
     TAG         INVALID_STATE  INVALID_STATE  INVALID_STATE  OK             INVALID_STATE
     DELETE      INVALID_STATE  INVALID_STATE  INVALID_STATE  OK             OK
     SHARE       NOT_ACTIVE     NOT_ACTIVE     NOT_ACTIVE     OK             NOT_ACTIVE
+    EXPORT      NOT_ACTIVE     NOT_ACTIVE     NOT_ACTIVE     OK             NOT_ACTIVE
     LAUNCH      NOT_ACTIVE     NOT_ACTIVE     NOT_ACTIVE     OK             NOT_ACTIVE
 """
 """Of an own image."""
@@ -118,11 +121,12 @@ DO = {
     "UPDATE": f'mutation($id: ID!) {{ updateImage(input: {{imageId: $id, name: "new"}}) {RESULTS} }}',
     "TAG": f'mutation($id: ID!) {{ tagImages(input: {{imageIds: [$id], tags: [{{key: "new"}}]}}) {RESULTS} }}',
     "DELETE": f"mutation($id: ID!) {{ deleteImages(input: {{imageIds: [$id]}}) {RESULTS} }}",
+    "EXPORT": "mutation($id: ID!) { exportImage(input: {imageId: $id}) { job { id } userErrors { code field } } }",
     "SHARE": f"mutation($id: ID!, $to: ID!) {{ shareImages(input: {{imageIds: [$id], projectIds: [$to]}}) {RESULTS} }}",
     "ACCEPT": f"mutation($id: ID!) {{ acceptShares(input: {{imageIds: [$id]}}) {RESULTS} }}",
     "REJECT": f"mutation($id: ID!) {{ rejectShares(input: {{imageIds: [$id]}}) {RESULTS} }}",
 }
-WHERE = {"UPDATE": ["input", "imageId"], "LAUNCH": ["input", "imageId"]}
+WHERE = {"UPDATE": ["input", "imageId"], "LAUNCH": ["input", "imageId"], "EXPORT": ["input", "imageId"]}
 """The field that a refusal names, if the token has the scope; of batches it is the image's place."""
 
 
@@ -352,7 +356,7 @@ async def test_a_token_does_what_its_scope_says_and_nothing_else(project, scope)
     image = await make_image(owner.project_id)
     client = await project(project_id=owner.project_id, scopes=[TokenScope.READ, scope])
     allowed = {
-        TokenScope.IMAGES: {"UPDATE", "TAG", "DELETE"},
+        TokenScope.IMAGES: {"UPDATE", "TAG", "EXPORT", "DELETE"},
         TokenScope.SHARING: {"SHARE"},
         TokenScope.ECS: {"LAUNCH"},
     }[scope]

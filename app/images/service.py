@@ -12,14 +12,24 @@ from tortoise.expressions import RawSQL
 
 from app import db, events, policy, states
 from app.contents import service as contents
-from app.enums import EventType, ImageAction, ImageKind, ImageOrderField, ImageStatus, OrderDirection
-from app.errors import InvalidInput, LimitExceeded, NotFound, ServiceError
+from app.enums import (
+    EventType,
+    ImageAction,
+    ImageKind,
+    ImageOrderField,
+    ImageStatus,
+    JobStatus,
+    JobType,
+    OrderDirection,
+)
+from app.errors import Busy, InvalidInput, LimitExceeded, NotFound, ServiceError
 from app.filters import storable
 from app.images import filters, rules
 from app.images.facets import facets
 from app.images.filters import ImageFilter
 from app.images.models import Image, ImageDisk, ImageTag
 from app.images.reads import IMAGES, RULE_COLUMNS, ImageRow, OperatingSystem
+from app.jobs.models import Job
 from app.paging import Page, Slice
 from app.policy import Caller
 from app.projects import quotas
@@ -227,6 +237,16 @@ async def _touch(image_id: UUID) -> None:
     await states.tell("Image", image_id)
 
 
+async def check_not_exported(image_id: UUID) -> None:
+    """Whoever holds the image's lock knows that this stays so.
+
+    Raises: Busy.
+    """
+    going_on = [JobStatus.INIT, JobStatus.RUNNING]
+    if await Job.exists(image_id=image_id, type=JobType.EXPORT_IMAGE, status__in=going_on):
+        raise Busy("The image is being exported; wait for that job, or cancel it (cancelJob).", otc="IMG.0148")
+
+
 async def delete_images(caller: Caller, image_ids: Sequence[UUID], *, dry_run: bool) -> list[ServiceError | None]:
     """Delete images; machines made from them keep their bytes, and shares of them end. With dry_run only say what would be refused."""
     return await _each(image_ids, partial(_delete, caller, dry_run))
@@ -234,6 +254,7 @@ async def delete_images(caller: Caller, image_ids: Sequence[UUID], *, dry_run: b
 
 async def _delete(caller: Caller, dry_run: bool, image_id: UUID) -> None:
     seen = await authorize(caller, ImageAction.DELETE, image_id)
+    await check_not_exported(image_id)
     if dry_run:
         return
     async with db.transaction():
@@ -241,6 +262,7 @@ async def _delete(caller: Caller, dry_run: bool, image_id: UUID) -> None:
         await quotas.give_back(seen.project_id, images=1)
         row = await _lock(image_id)
         await policy.authorize_image(caller, ImageAction.DELETE, Facts.of(row))
+        await check_not_exported(image_id)
         members = await states.table("ImageMember").filter(image_id=image_id).values_list("project_id", flat=True)
         content_ids: list[Any] = list(await ImageDisk.filter(image_id=image_id).values_list("content_id", flat=True))
         await Image.filter(id=image_id).delete()

@@ -30,7 +30,14 @@ from app.errors import Refused, ServiceError
 from app.jobs.models import Job, JobDisk, JobEcs
 
 CANCELLABLE: Final = frozenset(
-    {JobType.CREATE_IMAGE, JobType.CREATE_FULL_ECS_IMAGE, JobType.IMPORT_IMAGE, JobType.COPY_IMAGE, JobType.LAUNCH_ECS}
+    {
+        JobType.CREATE_IMAGE,
+        JobType.CREATE_FULL_ECS_IMAGE,
+        JobType.IMPORT_IMAGE,
+        JobType.COPY_IMAGE,
+        JobType.EXPORT_IMAGE,
+        JobType.LAUNCH_ECS,
+    }
 )
 """Types of jobs that can be cancelled until they have ended; the others leave nothing sensible to go back to."""
 

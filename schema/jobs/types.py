@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from schema.backups.types import Backup
     from schema.disks.types import EvsDisk
     from schema.ecs.types import EcsInstance
+    from schema.exports.types import Export
     from schema.images.types import Image
 
 
@@ -42,6 +43,9 @@ class Job(Node):
     )
     evs_disks: list[Annotated[EvsDisk, strawberry.lazy("schema.disks.types")]] = strawberry.field(
         description="The EVS disks that it is about, without deleted ones."
+    )
+    export: Annotated[Export, strawberry.lazy("schema.exports.types")] | None = strawberry.field(
+        description="The file that it made. Null until it has ended, and once expired."
     )
     created_at: datetime = strawberry.field(description="When it was asked for.")
     started_at: datetime | None = strawberry.field(description="When it was first taken up.")

@@ -24,6 +24,7 @@ from app.enums import (
     DiskType,
     EcsStatus,
     ErrorCode,
+    ExportFormat,
     Firmware,
     FlavorState,
     ImageKind,
@@ -37,6 +38,7 @@ from app.enums import (
     TokenScope,
     UploadStatus,
 )
+from app.exports.models import Export
 from app.images.models import Image, ImageDisk, ImageTag
 from app.jobs.models import Job, JobDisk, JobEcs
 from app.policy import Caller
@@ -48,7 +50,7 @@ BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 FAULT: dict[str, Any] = {"fault_code": ErrorCode.ENGINE_FAILED, "fault_message": "It broke.", "fault_at": BEGINNING}
 ORDER = (
     Project, Quota, Flavor, KeyPair, Content, Image, ImageTag, ImageDisk, ImageMember, Job, EcsInstance, EcsTag, EvsDisk, Backup,
-    BackupDisk, JobEcs, JobDisk, Upload,
+    BackupDisk, JobEcs, JobDisk, Upload, Export,
 )  # fmt: skip
 
 
@@ -240,6 +242,20 @@ class Sheet:
             **FAULT,
         )
         return upload
+
+    def export(self, job: Job, image: Image) -> Export:
+        """The file that a job has made of an image."""
+        export: Export = self.add(
+            Export,
+            project_id=job.project_id,
+            job_id=job.id,
+            image_id=image.id,
+            format=ExportFormat.RAW,
+            size_bytes=1,
+            sha256="0" * 64,
+            expires_at=datetime(2999, 1, 1, tzinfo=UTC),
+        )
+        return export
 
     def job(
         self,

@@ -88,6 +88,7 @@ def related(sheet: Sheet, world: World, image: Image, number: int) -> None:
         job = sheet.job(owner, image, [machine], fault=True)
         backup = sheet.backup(machine)
         job.backup_id = backup.id
+        sheet.export(job, image)
         machine.job_id = job.id
         world.machines.append(machine)
         world.jobs.append(job)

@@ -1,0 +1,1 @@
+"""What GraphQL shows of the noun of the same name in app."""
