@@ -11,7 +11,10 @@ from app.projects.models import Quota
 from tests.disks.acting import again, create, image_of, image_refusal
 from tests.ecs.looking import unchanged, used
 from tests.factories import make_image, make_member
-from tests.sources.test_bytes import UNSHARE, contents_of, delete_image, released
+from tests.sources.test_bytes import contents_of, delete_image, released
+
+UNSHARE = """mutation($id: ID!, $project: ID!) { unshareImages(input: {imageIds: [$id], projectIds: [$project]}) {
+  results { outcome } } }"""
 
 SHOWN = """query($id: ID!) { image(id: $id) { kind status minDiskGib minRamMib maxRamMib supportsUserData os { type platform bits }
   architecture firmware tags { key } sizeBytes disks { sizeGib isSystem contentBytes }
