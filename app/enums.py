@@ -39,6 +39,8 @@ class ErrorCode(StrEnum):
     KEY_UNAVAILABLE = "KEY_UNAVAILABLE"
     UPLOAD_INCOMPLETE = "UPLOAD_INCOMPLETE"
     CHECKSUM_MISMATCH = "CHECKSUM_MISMATCH"
+    FORMAT_MISMATCH = "FORMAT_MISMATCH"
+    UNSAFE_FILE = "UNSAFE_FILE"
     INSUFFICIENT_STORAGE = "INSUFFICIENT_STORAGE"
     ENGINE_FAILED = "ENGINE_FAILED"
     TIMED_OUT = "TIMED_OUT"
@@ -50,6 +52,7 @@ class WarningCode(StrEnum):
     """What went through, but should be known."""
 
     CRASH_CONSISTENT = "CRASH_CONSISTENT"
+    OS_NOT_DETECTED = "OS_NOT_DETECTED"
     FLAVOR_BEING_RETIRED = "FLAVOR_BEING_RETIRED"
 
 
@@ -102,6 +105,7 @@ class ImageSourceKind(StrEnum):
     FULL_ECS = "FULL_ECS"
     BACKUP = "BACKUP"
     IMAGE = "IMAGE"
+    UPLOAD = "UPLOAD"
     INSTALLED = "INSTALLED"
 
 
@@ -114,9 +118,6 @@ class DiskFormat(StrEnum):
     VHD = "VHD"
     VHDX = "VHDX"
     VDI = "VDI"
-    QED = "QED"
-    QCOW = "QCOW"
-    ISO = "ISO"
 
 
 class ExportFormat(StrEnum):

@@ -175,7 +175,7 @@ UPLOAD = Machine(
     {
         UploadStatus.RECEIVING: {UploadStatus.COMPLETE, UploadStatus.FAILED},
         UploadStatus.COMPLETE: {UploadStatus.USED},
-        UploadStatus.USED: {UploadStatus.COMPLETE},
+        UploadStatus.USED: {UploadStatus.COMPLETE, UploadStatus.FAILED},
         UploadStatus.FAILED: {},
     },
 )

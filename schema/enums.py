@@ -11,6 +11,7 @@ from app.enums import (
     Architecture,
     BackupStatus,
     Consistency,
+    DiskFormat,
     DiskStatus,
     DiskType,
     EcsOrderField,
@@ -59,6 +60,7 @@ SENTENCES: Final[tuple[tuple[type[StrEnum], dict[StrEnum, str]], ...]] = (
         WarningCode,
         {
             WarningCode.CRASH_CONSISTENT: "The machine was running: its disks are as after a power cut.",
+            WarningCode.OS_NOT_DETECTED: "What system the disk boots is not known.",
             WarningCode.FLAVOR_BEING_RETIRED: "The flavor will not be sold for much longer.",
         },
     ),
@@ -111,7 +113,19 @@ SENTENCES: Final[tuple[tuple[type[StrEnum], dict[StrEnum, str]], ...]] = (
             ImageSourceKind.FULL_ECS: "A whole ECS.",
             ImageSourceKind.BACKUP: "A backup, that is a whole ECS.",
             ImageSourceKind.IMAGE: "Another image, of which it is a copy.",
+            ImageSourceKind.UPLOAD: "A disk file that was uploaded.",
             ImageSourceKind.INSTALLED: "It came with the installation.",
+        },
+    ),
+    (
+        DiskFormat,
+        {
+            DiskFormat.QCOW2: "Of QEMU.",
+            DiskFormat.RAW: "The disk's bytes as they are.",
+            DiskFormat.VMDK: "Of VMware; one file.",
+            DiskFormat.VHD: "Of Virtual PC and Azure, dynamic or fixed.",
+            DiskFormat.VHDX: "Of Hyper-V.",
+            DiskFormat.VDI: "Of VirtualBox.",
         },
     ),
     (

@@ -212,6 +212,8 @@ _CODES: Mapping[StrEnum, str] = {
     ErrorCode.KEY_UNAVAILABLE: "The key pair is not there, or cannot be used with the image.",
     ErrorCode.UPLOAD_INCOMPLETE: "The upload has not been received whole.",
     ErrorCode.CHECKSUM_MISMATCH: "The bytes are not those that the checksum was worked out from.",
+    ErrorCode.FORMAT_MISMATCH: "The file is of another format than was said.",
+    ErrorCode.UNSAFE_FILE: "The file is damaged, encrypted, refers to other files, or is of a format that is not taken in.",
     ErrorCode.INSUFFICIENT_STORAGE: "The host's storage is full.",
     ErrorCode.ENGINE_FAILED: "The engine that runs machines failed.",
     ErrorCode.TIMED_OUT: "It took longer than it may.",

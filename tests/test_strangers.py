@@ -84,6 +84,7 @@ NOUNS = {
     "JobFilter.ids": "Job",
     "Query.job.id": "Job",
     "Subscription.jobUpdated.id": "Job",
+    "uploadId": "Upload",
     "keyPairId": "KeyPair",
     "flavorId": "Flavor",
     "flavorIds": "Flavor",

@@ -243,7 +243,7 @@ class Contents(Protocol):
         """
 
     async def ingest(self, path: Path, *, format: str, content_id: UUID, progress: Progress) -> ContentFacts:
-        """Make a content from a trusted disk file ("raw" or "qcow2"), which is copied and not kept.
+        """Make a content from a trusted disk file ("raw", "qcow2", "vmdk", "vpc", "vhdx", "vdi"), which is copied and not kept.
 
         Raises: EngineError: ENGINE_FAILED when the file is not of that format, INSUFFICIENT_STORAGE.
         """

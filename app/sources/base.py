@@ -8,7 +8,7 @@ from typing import Protocol
 from uuid import UUID
 
 from app.ecs.rules import Notice
-from app.enums import ImageKind, ImageSourceKind, JobType
+from app.enums import Architecture, DiskFormat, Firmware, ImageKind, ImageSourceKind, JobType
 from app.images.reads import OperatingSystem
 from app.policy import Caller
 
@@ -50,7 +50,19 @@ class ImageCopySource:
     image_id: UUID
 
 
-SourceRequest = EcsSource | DiskSource | FullEcsSource | BackupSource | ImageCopySource
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadSource:
+    """A disk file that was uploaded, and what its sender knows of it."""
+
+    upload_id: UUID
+    format: DiskFormat | None = None
+    kind: ImageKind = ImageKind.SYSTEM_DISK
+    os: OperatingSystem | None = None
+    architecture: Architecture | None = None
+    firmware: Firmware | None = None
+
+
+SourceRequest = EcsSource | DiskSource | FullEcsSource | BackupSource | ImageCopySource | UploadSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,12 +15,18 @@ from app.contents.models import Content
 from app.disks import holding as disks
 from app.ecs import holding
 from app.engines.base import ContentFacts
-from app.enums import Consistency, ContentState, ImageStatus
-from app.errors import ServiceError
-from app.images.models import ImageDisk
+from app.enums import Consistency, ContentState, DiskFormat, ErrorCode, ImageKind, ImageStatus
+from app.errors import Refused, ServiceError
+from app.files import free_bytes
+from app.images.models import Image, ImageDisk
 from app.jobs.work import Work
 from app.projects import quotas
 from app.runtime import Runtime
+from app.sources.inspection import ENGINE_NAMES, Inspected, inspect
+from app.uploads import service as uploads
+
+TO_BLAME = (ErrorCode.UNSAFE_FILE, ErrorCode.DISK_TOO_LARGE)
+"""Failures of a file that no other try would make good."""
 
 
 class _MakesImage(ABC):
@@ -37,7 +43,11 @@ class _MakesImage(ABC):
             await Content.filter(id__in=self.content_ids(work)).delete()
             if await states.IMAGE.move(str(work.image_id), ImageStatus.KILLED, **faults.columns(error)):
                 await quotas.give_back(work.project_id, image_jobs=1)
+                await self.let_go(work, error)
             await _let_go_of_source(work)
+
+    async def let_go(self, work: Work, error: ServiceError) -> None:  # noqa: B027 - most have nothing more
+        """Once, in the transaction that kills the image: let others have what was made into it."""
 
     @abstractmethod
     def content_ids(self, work: Work) -> Sequence[UUID]:
@@ -180,7 +190,7 @@ class CreateFullEcsImage(_MakesImage):
 
 
 class ImportImage(_MakesImage):
-    """An image of a disk file that the installation itself brought."""
+    """An image of a disk file: one that the installation itself brought, or an upload, which nobody trusts until it was looked at."""
 
     def content_ids(self, work: Work) -> Sequence[UUID]:
         """The only one."""
@@ -189,13 +199,59 @@ class ImportImage(_MakesImage):
     async def run(self, runtime: Runtime, work: Work) -> None:
         """The file is copied into the store, and removed."""
         (content_id,) = self.content_ids(work)
-        path, format_ = Path(str(work.input["path"])), str(work.input["format"])
         await states.IMAGE.move(str(work.image_id), ImageStatus.IMPORTING)
+        if "upload_id" in work.input:
+            await self._import(runtime, work, content_id)
+            return
+        path, format_ = Path(str(work.input["path"])), str(work.input["format"])
         progress = _bytes(work, "reading the file")
         facts = await runtime.engine.contents.ingest(path, format=format_, content_id=content_id, progress=progress)
         async with db.transaction():
             await _activate(work, {content_id: facts}, consistency=Consistency.STOPPED, stored_bytes=facts.own_bytes)
         await asyncio.to_thread(path.unlink, missing_ok=True)
+
+    async def _import(self, runtime: Runtime, work: Work, content_id: UUID) -> None:
+        upload_id = UUID(str(work.input["upload_id"]))
+        path = uploads.path_of(runtime.settings.data_dir, upload_id)
+        declared, kind = work.input["format"], ImageKind(str(work.input["kind"]))
+        await work.progress(0.0, phase="looking at the file")
+        file = await inspect(path, declared=DiskFormat(str(declared)) if declared else None, kind=kind)
+        image = await Image.get(id=work.image_id)
+        _check_size(file, image.min_disk_gib)
+        room = await asyncio.to_thread(free_bytes, runtime.settings.data_dir)
+        if file.needed_bytes + (runtime.settings.reserve_disk_mib << 20) > room:
+            message = f"The service has no room for {file.needed_bytes >> 20} MiB more."
+            raise Refused(ErrorCode.INSUFFICIENT_STORAGE, message)
+        progress, name = _bytes(work, "converting the file"), ENGINE_NAMES[file.format]
+        facts = await runtime.engine.contents.ingest(path, format=name, content_id=content_id, progress=progress)
+        async with db.transaction():
+            await Image.filter(id=image.id).update(
+                min_disk_gib=max(image.min_disk_gib, file.size_gib),
+                disk_format=DiskFormat.QCOW2,
+                source_format=file.format,
+            )
+            await ImageDisk.filter(content_id=content_id).update(size_gib=file.size_gib)
+            await uploads.use_up(upload_id)
+            await _activate(work, {content_id: facts}, consistency=Consistency.STOPPED, stored_bytes=facts.own_bytes)
+        await uploads.discard(upload_id)
+
+    async def let_go(self, work: Work, error: ServiceError) -> None:
+        """An upload that is not to blame can be tried again; one that is, cannot."""
+        if "upload_id" in work.input:
+            upload_id = UUID(str(work.input["upload_id"]))
+            await (uploads.reject(upload_id, error) if error.code in TO_BLAME else uploads.put_back(upload_id))
+
+    async def abandon(self, runtime: Runtime, work: Work, error: ServiceError) -> None:
+        """As for every image; and a file that cannot be used is removed."""
+        await super().abandon(runtime, work, error)
+        if "upload_id" in work.input and error.code in TO_BLAME:
+            await uploads.discard(UUID(str(work.input["upload_id"])))
+
+
+def _check_size(file: Inspected, min_disk_gib: int) -> None:
+    if 0 < min_disk_gib < file.size_gib:
+        message = f"The disk in the file needs {file.size_gib} GiB; minDiskGib {min_disk_gib} is too little."
+        raise Refused(ErrorCode.DISK_TOO_SMALL, message, otc="IMG.0055")
 
 
 class DeleteImage:

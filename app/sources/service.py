@@ -27,11 +27,13 @@ from app.sources.base import (
     ImageCopySource,
     Source,
     SourceRequest,
+    UploadSource,
 )
 from app.sources.copy import OfImage
 from app.sources.disk import OfDisk
 from app.sources.ecs import OfEcs
 from app.sources.full_ecs import OfFullEcs
+from app.sources.upload import OfUpload
 
 SOURCES: Mapping[type[Any], tuple[str, str, type[Any]]] = {
     EcsSource: ("ecs", "ecs_id", OfEcs),
@@ -39,6 +41,7 @@ SOURCES: Mapping[type[Any], tuple[str, str, type[Any]]] = {
     FullEcsSource: ("full_ecs", "ecs_id", OfFullEcs),
     BackupSource: ("backup", "backup_id", OfBackup),
     ImageCopySource: ("image", "image_id", OfImage),
+    UploadSource: ("upload", "upload_id", OfUpload),
 }
 """What a request for each source looks like: its name in the request and that of its id, and what makes images of it."""
 

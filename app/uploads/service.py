@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID, uuid4
 
-from app import db, policy, states
+from app import db, faults, policy, states
 from app.enums import ErrorCode, TokenScope, UploadStatus
-from app.errors import Busy, InvalidInput, LimitExceeded, NotFound, Refused
+from app.errors import Busy, InvalidInput, LimitExceeded, NotFound, Refused, ServiceError
 from app.files import path_of
 from app.paging import Page, Slice
 from app.policy import Caller
@@ -22,13 +22,16 @@ from app.uploads.reads import UPLOADS, UploadRow
 __all__ = [
     "create_upload",
     "delete_upload",
+    "discard",
     "find_uploads",
     "finish",
     "list_uploads",
     "path_of",
     "put_back",
+    "reject",
     "take",
     "usable",
+    "use_up",
 ]
 
 MAX_FILE_NAME = 255
@@ -177,6 +180,23 @@ async def take(caller: Caller, upload_id: UUID) -> Upload:
 async def put_back(upload_id: UUID) -> None:
     """Let another job take an upload, of one that could not use it and is not to blame the file; it is kept as if just received."""
     await states.UPLOAD.move(upload_id, UploadStatus.COMPLETE, expires_at=db.now() + intake.current().kept)
+
+
+async def reject(upload_id: UUID, error: ServiceError) -> None:
+    """Say that a job found its upload's file to be at fault; in the transaction that ends the work. Then `discard` the file."""
+    await states.UPLOAD.move(upload_id, UploadStatus.FAILED, **faults.columns(error))
+
+
+async def discard(upload_id: UUID) -> None:
+    """Remove the file of an upload that was rejected, or whose row is gone."""
+    await intake.current().remove(upload_id)
+
+
+async def use_up(upload_id: UUID) -> None:
+    """Forget an upload, in the transaction that ends the job which used it. Then `discard` the file."""
+    row = await Upload.get_or_none(id=upload_id)
+    if row is not None and await Upload.filter(id=upload_id).delete():
+        await quotas.give_back(row.project_id, uploads=1)
 
 
 async def finish(upload_id: UUID) -> None:

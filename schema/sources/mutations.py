@@ -5,12 +5,20 @@ from __future__ import annotations
 import strawberry
 from strawberry import Info
 
-from app.enums import ImageKind, TokenScope
+from app.enums import Architecture, DiskFormat, Firmware, ImageKind, TokenScope
 from app.images import service as images
 from app.images.reads import OperatingSystem
 from app.jobs import service as jobs
 from app.sources import service as sources
-from app.sources.base import BackupSource, DiskSource, EcsSource, FullEcsSource, ImageCopySource, SourceRequest
+from app.sources.base import (
+    BackupSource,
+    DiskSource,
+    EcsSource,
+    FullEcsSource,
+    ImageCopySource,
+    SourceRequest,
+    UploadSource,
+)
 from schema.context import caller
 from schema.errors import UserError, refusable
 from schema.fields import Input, changing
@@ -62,6 +70,38 @@ class ImageCopyInput:
     )
 
 
+@strawberry.input(
+    description="An upload that is COMPLETE. Its file is checked and converted, and removed once the image is there; a damaged "
+    "or dangerous one, too."
+)
+class UploadSourceInput:
+    upload_id: strawberry.ID = strawberry.field(description="The upload's id, opaque or plain.")
+    format: DiskFormat | None = strawberry.field(
+        default=None, description="What the file has to be. Null: as it turns out; what nothing is known of is RAW."
+    )
+    kind: ImageKind = strawberry.field(default=ImageKind.SYSTEM_DISK, description="SYSTEM_DISK or DATA_DISK.")
+    os: OsInput | None = strawberry.field(
+        default=None, description="What the disk boots; only for SYSTEM_DISK. It is not detected."
+    )
+    architecture: Architecture | None = strawberry.field(
+        default=None, description="What it runs on; only for SYSTEM_DISK. Null: not known."
+    )
+    firmware: Firmware | None = strawberry.field(
+        default=None, description="How it boots; only for SYSTEM_DISK. Null: BIOS."
+    )
+
+    def plain(self) -> UploadSource:
+        """The source as the service has it."""
+        return UploadSource(
+            upload_id=uuid_of(self.upload_id, "Upload"),
+            format=self.format,
+            kind=self.kind,
+            os=OperatingSystem(**vars(self.os)) if self.os else None,
+            architecture=self.architecture,
+            firmware=self.firmware,
+        )
+
+
 @strawberry.input(one_of=True, description="What to make an image from.")
 class ImageSourceInput:
     ecs: strawberry.Maybe[EcsSourceInput] = strawberry.field(description="System disk image of an ECS.")
@@ -73,6 +113,9 @@ class ImageSourceInput:
     image: strawberry.Maybe[ImageCopyInput] = strawberry.field(
         description="An own copy of an image, which shares no bytes with it."
     )
+    upload: strawberry.Maybe[UploadSourceInput] = strawberry.field(
+        description="Image of a disk file that was uploaded."
+    )
 
     def plain(self) -> SourceRequest:
         """The source as the service has it."""
@@ -82,6 +125,8 @@ class ImageSourceInput:
             return BackupSource(uuid_of(self.backup.value.backup_id, "Backup"))
         if self.disk:
             return self.disk.value.plain()
+        if self.upload:
+            return self.upload.value.plain()
         if self.image:
             return ImageCopySource(uuid_of(self.image.value.image_id, "Image"))
         assert self.ecs

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
 
-from app.enums import ImageSourceKind
+from app.enums import DiskFormat, ImageSourceKind
 from app.reading import Memory
 from app.sources import reads
 from schema.ids import opaque
@@ -63,3 +63,5 @@ class ImageSource:
     backup_id: strawberry.ID | None = strawberry.field(
         resolver=_backup_id, description="The backup that it was made from, be it there or not."
     )
+    file_name: str | None = strawberry.field(description="Of the file that was uploaded, as its sender called it.")
+    format: DiskFormat | None = strawberry.field(description="Of that file.")

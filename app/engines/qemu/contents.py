@@ -23,7 +23,7 @@ from app.engines.qemu.store import Store
 from app.enums import Consistency, ErrorCode
 from app.errors import EngineError, NotFound
 
-FORMATS = frozenset({"raw", "qcow2"})
+FORMATS = frozenset({"raw", "qcow2", "vmdk", "vpc", "vhdx", "vdi"})
 EXPORT_OPTIONS: Mapping[str, tuple[str, ...]] = {
     "qcow2": ("-W", "-O", "qcow2", "-o", "compat=1.1"),
     "raw": ("-W", "-O", "raw"),
