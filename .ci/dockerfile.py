@@ -73,7 +73,9 @@ def copy(stage: Stage, stages: dict[str, Stage], words: list[str]) -> None:
     """From the repository, only what .dockerignore lets through, or from an earlier stage."""
     source, target = words[-2], stage.inside(words[-1])
     if words[0].startswith("--from="):
-        shutil.copytree(stages[words[0].removeprefix("--from=")].inside(source), target, symlinks=True, dirs_exist_ok=True)
+        shutil.copytree(
+            stages[words[0].removeprefix("--from=")].inside(source), target, symlinks=True, dirs_exist_ok=True
+        )
         return
     allowed = [line[1:] for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     assert source in allowed, f"{source} is kept out by .dockerignore"
@@ -125,7 +127,10 @@ def try_out(stage: Stage) -> None:
     who = {"user": UNPRIVILEGED, "group": UNPRIVILEGED, "extra_groups": []} if os.getuid() == 0 else {}
     command = [*moved, *[port if word == "8000" else word for word in stage.command]]
     service = subprocess.Popen(command, cwd=stage.inside("."), env=env, **who)  # type: ignore[call-overload]
-    check = [stage.below(str(stage.inside(stage.health[0]))), *[w.replace(":8000", f":{port}") for w in stage.health[1:]]]
+    check = [
+        stage.below(str(stage.inside(stage.health[0]))),
+        *[w.replace(":8000", f":{port}") for w in stage.health[1:]],
+    ]
     try:
         deadline = time.monotonic() + 60
         while subprocess.run(check, env=env, capture_output=True, check=False).returncode:

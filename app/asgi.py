@@ -102,7 +102,7 @@ async def running(settings: Settings, *, work: bool) -> AsyncIterator[None]:
         db.make_folder(settings.data_dir)
         engine = make_engine(settings)
         introduce(engine)
-        if work:  # first of all: a database is not brought up to date under another version that works on it
+        if work and url is None:  # first: the file is not brought up to date under another version that works on it
             await stack.enter_async_context(owning(engine))
         await db.connect(url, settings.data_dir)
         stack.push_async_callback(db.disconnect)
@@ -112,6 +112,8 @@ async def running(settings: Settings, *, work: bool) -> AsyncIterator[None]:
             raise StartupError(f"The database lacks {len(behind)} migrations; run `python -m app migrate` first.")
         await stack.enter_async_context(events.relay(url))
         await install_flavors()
+        if work and url is not None:
+            await stack.enter_async_context(owning(engine))
         await stack.enter_async_context(intake.opened(settings))
         if work:
             await stack.enter_async_context(janitor.tidying())
