@@ -1,12 +1,13 @@
-from tortoise import migrations
-from tortoise.migrations import operations as ops
-from app.enums import BackupStatus, Consistency, DiskFormat, ErrorCode, ExportFormat, UploadStatus
+from uuid import uuid4
+
 from orjson import loads
+from tortoise import fields, migrations
 from tortoise.fields.base import OnDelete
 from tortoise.fields.data import JSON_DUMPS
-from uuid import uuid4
-from tortoise import fields
 from tortoise.indexes import Index
+from tortoise.migrations import operations as ops
+
+from app.enums import BackupStatus, Consistency, DiskFormat, ErrorCode, ExportFormat, UploadStatus
 
 
 class Migration(migrations.Migration):
