@@ -14,7 +14,9 @@ from structlog.testing import capture_logs
 
 from app import db, policy
 from app.backups.models import Backup
-from app.enums import EcsAction, EcsStatus, ImageAction, ImageStatus, ShareStatus, TokenScope
+from app.disks.models import EvsDisk
+from app.ecs.models import EcsInstance
+from app.enums import EcsAction, EcsStatus, ImageAction, ImageKind, ImageStatus, ShareStatus, TokenScope
 from app.errors import ServiceError
 from app.images.models import Image, ImageTag
 from app.policy import Caller
@@ -37,7 +39,9 @@ PRIVATE = """
     DELETE      OK         FORBIDDEN  FORBIDDEN     FORBIDDEN     NOT_FOUND  FORBIDDEN  FORBIDDEN  UNAUTHENTICATED
     SHARE       OK         FORBIDDEN  FORBIDDEN     FORBIDDEN     NOT_FOUND  FORBIDDEN  FORBIDDEN  UNAUTHENTICATED
     EXPORT      OK         FORBIDDEN  FORBIDDEN     FORBIDDEN     NOT_FOUND  FORBIDDEN  FORBIDDEN  UNAUTHENTICATED
+    COPY        OK         OK         NOT_ACCEPTED  NOT_ACCEPTED  NOT_FOUND  FORBIDDEN  FORBIDDEN  UNAUTHENTICATED
     LAUNCH      OK         OK         NOT_ACCEPTED  NOT_ACCEPTED  NOT_FOUND  FORBIDDEN  FORBIDDEN  UNAUTHENTICATED
+    CREATE_DISK OK         OK         NOT_ACCEPTED  NOT_ACCEPTED  NOT_FOUND  FORBIDDEN  FORBIDDEN  UNAUTHENTICATED
     ACCEPT      FORBIDDEN  OK         OK            OK            NOT_FOUND  FORBIDDEN  FORBIDDEN  UNAUTHENTICATED
     REJECT      FORBIDDEN  OK         OK            OK            NOT_FOUND  FORBIDDEN  FORBIDDEN  UNAUTHENTICATED
 """
@@ -56,7 +60,9 @@ PUBLIC = """
     DELETE      FORBIDDEN      FORBIDDEN      FORBIDDEN      FORBIDDEN      FORBIDDEN
     SHARE       NOT_SHAREABLE  NOT_SHAREABLE  NOT_SHAREABLE  NOT_SHAREABLE  FORBIDDEN
     EXPORT      NOT_EXPORTABLE NOT_EXPORTABLE NOT_EXPORTABLE NOT_EXPORTABLE FORBIDDEN
+    COPY        OK             OK             OK             OK             FORBIDDEN
     LAUNCH      OK             OK             OK             OK             FORBIDDEN
+    CREATE_DISK OK             OK             OK             OK             FORBIDDEN
     ACCEPT      FORBIDDEN      FORBIDDEN      FORBIDDEN      FORBIDDEN      FORBIDDEN
     REJECT      FORBIDDEN      FORBIDDEN      FORBIDDEN      FORBIDDEN      FORBIDDEN
 """
@@ -69,7 +75,22 @@ STATES = """
     DELETE      INVALID_STATE  INVALID_STATE  INVALID_STATE  OK             OK
     SHARE       NOT_ACTIVE     NOT_ACTIVE     NOT_ACTIVE     OK             NOT_ACTIVE
     EXPORT      NOT_ACTIVE     NOT_ACTIVE     NOT_ACTIVE     OK             NOT_ACTIVE
+    COPY        NOT_ACTIVE     NOT_ACTIVE     NOT_ACTIVE     OK             NOT_ACTIVE
     LAUNCH      NOT_ACTIVE     NOT_ACTIVE     NOT_ACTIVE     OK             NOT_ACTIVE
+    CREATE_DISK NOT_ACTIVE     NOT_ACTIVE     NOT_ACTIVE     OK             NOT_ACTIVE
+"""
+"""Of an own image."""
+
+KINDS = """
+                SYSTEM_DISK       DATA_DISK         FULL_ECS
+    UPDATE      OK                OK                OK
+    TAG         OK                OK                OK
+    SHARE       OK                OK                OK
+    EXPORT      OK                OK                NOT_EXPORTABLE
+    COPY        OK                OK                NOT_COPYABLE
+    LAUNCH      OK                WRONG_IMAGE_KIND  OK
+    CREATE_DISK WRONG_IMAGE_KIND  OK                WRONG_IMAGE_KIND
+    DELETE      OK                OK                OK
 """
 """Of an own image."""
 
@@ -83,6 +104,7 @@ ECS = """
     STOP         OK     NOT_FOUND  NOT_FOUND  NOT_FOUND  FORBIDDEN  UNAUTHENTICATED
     RESTORE      OK     NOT_FOUND  NOT_FOUND  NOT_FOUND  FORBIDDEN  UNAUTHENTICATED
     START        OK     NOT_FOUND  NOT_FOUND  NOT_FOUND  FORBIDDEN  UNAUTHENTICATED
+    CHANGE_DISKS OK     NOT_FOUND  NOT_FOUND  NOT_FOUND  FORBIDDEN  UNAUTHENTICATED
     REBOOT       OK     NOT_FOUND  NOT_FOUND  NOT_FOUND  FORBIDDEN  UNAUTHENTICATED
     DELETE       OK     NOT_FOUND  NOT_FOUND  NOT_FOUND  FORBIDDEN  UNAUTHENTICATED
 """
@@ -93,6 +115,7 @@ ECS_STATES = """
     UPDATE       OK             OK             OK             OK             OK             OK             OK
     READ_CONSOLE OK             OK             OK             OK             OK             OK             OK
     CREATE_IMAGE INVALID_STATE  OK             OK             INVALID_STATE  INVALID_STATE  INVALID_STATE  BUSY
+    CHANGE_DISKS INVALID_STATE  OK             OK             INVALID_STATE  INVALID_STATE  INVALID_STATE  BUSY
     CREATE_BACKUP INVALID_STATE OK             OK             INVALID_STATE  INVALID_STATE  INVALID_STATE  BUSY
     RESTORE      INVALID_STATE  INVALID_STATE  OK             INVALID_STATE  INVALID_STATE  INVALID_STATE  BUSY
     STOP         INVALID_STATE  OK             INVALID_STATE  INVALID_STATE  INVALID_STATE  INVALID_STATE  BUSY
@@ -126,8 +149,21 @@ DO = {
     "ACCEPT": f"mutation($id: ID!) {{ acceptShares(input: {{imageIds: [$id]}}) {RESULTS} }}",
     "REJECT": f"mutation($id: ID!) {{ rejectShares(input: {{imageIds: [$id]}}) {RESULTS} }}",
 }
-WHERE = {"UPDATE": ["input", "imageId"], "LAUNCH": ["input", "imageId"], "EXPORT": ["input", "imageId"]}
+COPY = "mutation($input: CreateImageInput!) { createImage(input: $input) { userErrors { code field } } }"
+CREATE_DISK = "mutation($input: CreateEvsDisksInput!) { createEvsDisks(input: $input) { userErrors { code field } } }"
+WHERE = {
+    "UPDATE": ["input", "imageId"],
+    "EXPORT": ["input", "imageId"],
+    "COPY": ["input", "source", "image", "imageId"],
+    "LAUNCH": ["input", "imageId"],
+    "CREATE_DISK": ["input", "imageId"],
+}
 """The field that a refusal names, if the token has the scope; of batches it is the image's place."""
+
+
+def kind_for(action: str) -> ImageKind:
+    """A kind of image with which the action can be done."""
+    return ImageKind.DATA_DISK if action == "CREATE_DISK" else ImageKind.SYSTEM_DISK
 
 
 async def attempt(client: Client, action: str, image: Image) -> tuple[str, object]:
@@ -137,6 +173,12 @@ async def attempt(client: Client, action: str, image: Image) -> tuple[str, objec
     if action == "LAUNCH":
         given = {"name": "vm", "imageId": str(image.id), "flavorId": "t1.nano", "dryRun": True}
         return outcome(await client.answer(LAUNCH, input=given))
+    if action == "COPY":
+        given = {"name": "copy", "source": {"image": {"imageId": str(image.id)}}, "dryRun": True}
+        return outcome(await client.answer(COPY, input=given))
+    if action == "CREATE_DISK":
+        given = {"name": "disk", "imageId": str(image.id), "dryRun": True}
+        return outcome(await client.answer(CREATE_DISK, input=given))
     more = {"to": str(await projects.create_project(f"to-{uuid4().hex}"))} if action == "SHARE" else {}
     return outcome(await client.answer(DO[action], id=str(image.id), **more))
 
@@ -214,8 +256,8 @@ async def test_every_action_on_a_private_image(project):
 
     with capture_logs() as logged:
         for action, who, expected in cells(PRIVATE):
-            if image is None:
-                image = await make_image(owner.project_id, tags={"colour": "red"})
+            if image is None or image.kind is not kind_for(action):
+                image = await make_image(owner.project_id, tags={"colour": "red"}, kind=kind_for(action))
                 for word, client in members.items():
                     await make_member(image, client.project_id, ShareStatus[word.upper()])
             if problem := await check(callers[who], action, image, expected, settled=(action, who) in SETTLED):
@@ -238,13 +280,17 @@ async def test_every_action_on_a_public_image(project):
     }
     wrong = {}
 
-    image = await make_image(owner.project_id, is_public=True, tags={"colour": "red"})
+    images = {
+        kind: await make_image(owner.project_id, is_public=True, tags={"colour": "red"}, kind=kind)
+        for kind in (ImageKind.SYSTEM_DISK, ImageKind.DATA_DISK)
+    }
     for action, who, expected in cells(PUBLIC):
-        if problem := await check(callers[who], action, image, expected):
+        if problem := await check(callers[who], action, images[kind_for(action)], expected):
             wrong[action, who] = problem
-    await Image.filter(id=image.id).delete()
+    await Image.filter(id__in=[image.id for image in images.values()]).delete()
 
     assert not wrong
+    assert {action for action, _, _ in cells(PUBLIC)} >= set(ImageAction)
 
 
 async def test_every_action_on_an_own_image_in_every_state(project):
@@ -252,12 +298,27 @@ async def test_every_action_on_an_own_image_in_every_state(project):
     wrong = {}
 
     for action, state, expected in cells(STATES):
-        image = await make_image(owner.project_id, status=ImageStatus[state])
+        image = await make_image(owner.project_id, status=ImageStatus[state], kind=kind_for(action))
         if problem := await check(owner, action, image, expected):
             wrong[action, state] = problem
 
     assert not wrong
     assert {state for _, state, _ in cells(STATES)} == set(ImageStatus)
+    assert {action for action, _, _ in cells(STATES)} == set(ImageAction) - {ImageAction.ACCEPT, ImageAction.REJECT}
+
+
+async def test_every_action_on_an_own_image_of_every_kind(project):
+    owner = await project("owner")
+    wrong = {}
+
+    for action, kind, expected in cells(KINDS):
+        image = await make_image(owner.project_id, kind=ImageKind[kind])
+        if problem := await check(owner, action, image, expected):
+            wrong[action, kind] = problem
+
+    assert not wrong
+    assert {kind for _, kind, _ in cells(KINDS)} == set(ImageKind)
+    assert {action for action, _, _ in cells(KINDS)} == set(ImageAction) - {ImageAction.ACCEPT, ImageAction.REJECT}
 
 
 ECS_DO = {
@@ -265,6 +326,8 @@ ECS_DO = {
     "READ_CONSOLE": "query($id: ID!) { ecsInstance(id: $id) { consoleLog { text } } }",
     "UPDATE": f'mutation($id: ID!) {{ updateEcs(input: {{ecsId: $id, description: "new"}}) {RESULTS} }}',
     "CREATE_IMAGE": CREATE_IMAGE,
+    "CHANGE_DISKS": """mutation($id: ID!, $disk: ID!) { attachEvsDisk(input: {diskId: $disk, ecsId: $id}) {
+      job { id } userErrors { code field } } }""",
     "CREATE_BACKUP": 'mutation($id: ID!) { createBackup(input: {ecsId: $id, name: "made"}) { job { id } userErrors { code field } } }',
     "RESTORE": """mutation($id: ID!, $backup: ID!) { restoreBackup(input: {backupId: $backup, target: {ecsId: $id}}) {
       job { id } userErrors { code field } } }""",
@@ -275,6 +338,7 @@ ECS_DO = {
 }
 ECS_WHERE = {
     "UPDATE": ["input", "ecsId"],
+    "CHANGE_DISKS": ["input", "ecsId"],
     "CREATE_BACKUP": ["input", "ecsId"],
     "RESTORE": ["input", "backupId"],
     "CREATE_IMAGE": ["input", "source", "fullEcs", "ecsId"],
@@ -286,6 +350,9 @@ async def try_ecs(client: Client, action: str, ecs_id: str) -> str:
     given: dict[str, object] = {"id": ecs_id}
     if action == "CREATE_IMAGE":
         given = {"input": {"name": "made", "source": {"fullEcs": {"ecsId": ecs_id}}}}
+    if action == "CHANGE_DISKS":
+        machine = await EcsInstance.get(id=UUID(b64decode(ecs_id).decode().partition(":")[2]))
+        given["disk"] = str((await EvsDisk.get(project_id=machine.project_id, is_system=False)).id)
     if action == "RESTORE":
         given["backup"] = str((await Backup.get(ecs_id=UUID(b64decode(ecs_id).decode().partition(":")[2]))).id)
     answer = await client.answer(ECS_DO[action], **given)
@@ -300,10 +367,14 @@ async def try_ecs(client: Client, action: str, ecs_id: str) -> str:
     return code
 
 
+MAKE_DISK = 'mutation { createEvsDisks(input: {name: "disk", sizeGib: 10}) { job { id } userErrors { code } } }'
+
+
 async def test_every_action_on_a_machine(project):
     owner, member = await project("owner"), await project("member")
     machine = await owner.launch()
     await owner.share((await owner.make_image(machine["id"], full=True))["id"], member)
+    await owner.done((await owner.one(MAKE_DISK))["job"]["id"])
     callers = {
         "owner": owner,
         "member": member,
@@ -350,20 +421,23 @@ def test_every_action_on_an_own_machine_in_every_state():
     assert {state for _, state, _ in cells(ECS_STATES)} == {*EcsStatus, "held"} - {EcsStatus.DELETED}
 
 
-@pytest.mark.parametrize("scope", [TokenScope.IMAGES, TokenScope.SHARING, TokenScope.ECS])
+@pytest.mark.parametrize("scope", [TokenScope.IMAGES, TokenScope.SHARING, TokenScope.ECS, TokenScope.STORAGE])
 async def test_a_token_does_what_its_scope_says_and_nothing_else(project, scope):
     owner = await project("owner")
-    image = await make_image(owner.project_id)
+    kind = ImageKind.DATA_DISK if scope is TokenScope.STORAGE else ImageKind.SYSTEM_DISK
+    image = await make_image(owner.project_id, kind=kind)
     client = await project(project_id=owner.project_id, scopes=[TokenScope.READ, scope])
     allowed = {
-        TokenScope.IMAGES: {"UPDATE", "TAG", "EXPORT", "DELETE"},
+        TokenScope.IMAGES: {"UPDATE", "TAG", "EXPORT", "COPY", "DELETE"},
         TokenScope.SHARING: {"SHARE"},
         TokenScope.ECS: {"LAUNCH"},
+        TokenScope.STORAGE: {"CREATE_DISK"},
     }[scope]
 
     viewer_can = (await client.one(IMAGE, id=str(image.id)))["viewerCan"]
     got = {
-        action: (await attempt(client, action, image))[0] for action in ("UPDATE", "TAG", "SHARE", "LAUNCH", "DELETE")
+        action: (await attempt(client, action, image))[0]
+        for action in ("UPDATE", "TAG", "SHARE", "COPY", "LAUNCH", "CREATE_DISK", "DELETE")
     }
 
     assert set(viewer_can) == allowed

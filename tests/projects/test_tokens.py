@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from uuid import uuid4
 
 import pytest
@@ -127,18 +128,34 @@ MUTATIONS = {
     "stopEcs": '{ecsIds: ["x"]}',
     "rebootEcs": '{ecsIds: ["x"]}',
     "deleteEcs": '{ecsIds: ["x"]}',
+    "createEvsDisks": '{name: "x", sizeGib: 10}',
+    "updateEvsDisk": '{diskId: "x", name: "x"}',
+    "attachEvsDisk": '{diskId: "x", ecsId: "x"}',
+    "detachEvsDisk": '{diskId: "x"}',
+    "extendEvsDisk": '{diskId: "x", sizeGib: 20}',
+    "deleteEvsDisks": '{diskIds: ["x"]}',
+    "createBackup": '{ecsId: "x", name: "x"}',
+    "restoreBackup": '{backupId: "x", target: {ecsId: "x"}}',
+    "deleteBackups": '{backupIds: ["x"]}',
+    "createUpload": "{sizeBytes: 1}",
+    "exportImage": '{imageId: "x"}',
     "createKeyPair": '{name: "x"}',
     "deleteKeyPair": '{keyPairId: "x"}',
 }
 BY_ITS_JOB = {"cancelJob"}
 """It needs the scope that the job was begun with."""
+MOST_ROOT_FIELDS = 20
+"""Of one operation; so mutations are tried in several."""
 
 
 async def test_a_token_that_only_reads_is_told_so_by_every_mutation(project):
     reader = await project(scopes=[TokenScope.READ])
 
-    document = " ".join(f"{name}(input: {given}) {{ userErrors {{ code }} }}" for name, given in MUTATIONS.items())
-    answer = await reader.ask(f"mutation {{ {document} }}")
+    answer: dict[str, object] = {}
+    left = iter(MUTATIONS.items())
+    while some := list(islice(left, MOST_ROOT_FIELDS)):
+        document = " ".join(f"{name}(input: {given}) {{ userErrors {{ code }} }}" for name, given in some)
+        answer |= await reader.ask(f"mutation {{ {document} }}")
 
     assert answer == {name: {"userErrors": [{"code": "FORBIDDEN"}]} for name in MUTATIONS}
     mutations = make_schema()._schema.mutation_type
