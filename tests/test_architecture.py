@@ -22,14 +22,17 @@ from tortoise.models import Model
 import app
 import schema as graphql
 from app import db
+from app.backups.reads import BACKUP_DISKS, BACKUPS
 from app.disks.reads import EVS_DISKS
 from app.ecs.reads import ECS, ECS_TAGS, FLAVORS, KEY_PAIRS, LAST_SEEN_ECS
+from app.exports.reads import EXPORTS
 from app.images.reads import IMAGE_DISKS, IMAGES, TAGS
-from app.jobs.reads import JOB_ECS, JOBS
+from app.jobs.reads import JOB_DISKS, JOB_ECS, JOBS
 from app.migrating import APPS
 from app.projects.reads import PROJECTS, QUOTAS, VIEWER
 from app.reading import ASIDE, Children, Noun, Paged
 from app.sharing.reads import MEMBERS, OWN_MEMBERSHIPS
+from app.uploads.reads import UPLOADS
 
 CORE = graphql.schema._schema
 APP, SCHEMA = (Path(str(package.__file__)).parent for package in (app, graphql))
@@ -38,20 +41,23 @@ SHOWN: dict[str, tuple[Noun[Any], ...]] = {
     "PublicImage": (IMAGES,),
     "PrivateImage": (IMAGES,),
     "SharedImage": (IMAGES,),
-    "ImageDisk": (IMAGE_DISKS,),
+    "ImageDisk": (IMAGE_DISKS, BACKUP_DISKS),
     "ImageMember": (MEMBERS, OWN_MEMBERSHIPS),
     "EcsInstance": (ECS, LAST_SEEN_ECS),
     "EvsDisk": (EVS_DISKS,),
+    "Backup": (BACKUPS,),
     "Flavor": (FLAVORS,),
     "KeyPair": (KEY_PAIRS,),
     "Job": (JOBS,),
+    "Export": (EXPORTS,),
     "Project": (PROJECTS,),
     "Quota": (QUOTAS,),
     "Tag": (TAGS, ECS_TAGS),
+    "Upload": (UPLOADS,),
     "Viewer": (VIEWER,),
 }
 """Types whose values are rows, and the nouns that these are read from."""
-NOUNS = [*(noun for nouns in SHOWN.values() for noun in nouns), JOB_ECS]
+NOUNS = [*(noun for nouns in SHOWN.values() for noun in nouns), JOB_ECS, JOB_DISKS]
 OBJECTS = {
     name: type_
     for name, type_ in CORE.type_map.items()

@@ -62,8 +62,9 @@ class Author:
 
     def root(self, scope: Scope) -> str:
         name = self.random.choices(
-            ["images", "ecsInstances", "jobs", "evsDisks", "flavors", "keyPairs", "viewer", "project", "node", "nodes", "image"],
-            [8, 3, 2, 2, 1, 1, 1, 1, 2, 2, 2],
+            ["images", "ecsInstances", "jobs", "evsDisks", "flavors", "keyPairs", "viewer", "project", "node", "nodes", "image",
+             "backups", "uploads", "backup"],
+            [8, 3, 2, 2, 1, 1, 1, 1, 2, 2, 2, 3, 1, 1],
         )[0]  # fmt: skip
         return self.field(name, CORE.type_map["Query"].fields[name], 3, scope)  # type: ignore[attr-defined]
 
@@ -156,7 +157,7 @@ class Author:
         if name == "project" and "by" in definition.args:
             found["by"] = f"{{id: {self.id('Project')}}}"
         if "id" in definition.args:
-            found["id"] = self.id("Image" if name == "image" else None)
+            found["id"] = self.id({"image": "Image", "backup": "Backup"}.get(name))
         if "ids" in definition.args:
             found["ids"] = f"[{', '.join(self.id(None) for _ in range(6))}]"
         return found

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from operator import attrgetter
 from types import SimpleNamespace
@@ -35,22 +35,26 @@ from graphql import (
 from tortoise.models import Model
 
 from app import policy
+from app.backups.models import Backup, BackupDisk
+from app.backups.service import BackupFilter
 from app.disks.models import EvsDisk
 from app.disks.service import EvsDiskFilter
 from app.ecs import flavors
 from app.ecs.models import EcsInstance, EcsTag, Flavor, KeyPair
 from app.ecs.service import EcsFilter
-from app.enums import EcsStatus, ImageStatus, ImageVisibility, JobStatus, ShareStatus
+from app.enums import EcsStatus, ImageStatus, ImageVisibility, JobStatus, ShareStatus, UploadStatus
+from app.exports.models import Export
 from app.images.filters import ImageFilter
 from app.images.models import Image, ImageDisk, ImageTag
 from app.images.reads import MEMBER_LIMITS
-from app.jobs.models import Job, JobEcs
+from app.jobs.models import Job, JobDisk, JobEcs
 from app.jobs.queue import CANCELLABLE
 from app.jobs.service import JobFilter
 from app.paging import DEFAULT_ROWS, Keyset
 from app.policy import Caller
 from app.projects.models import Project, Quota
 from app.sharing.models import ImageMember
+from app.uploads.models import Upload
 from schema.errors import graphql_field
 from schema.ids import opaque, parse
 from tests.reading.everything import CORE
@@ -69,6 +73,11 @@ MODELS = (
     EcsInstance,
     EcsTag,
     EvsDisk,
+    Backup,
+    BackupDisk,
+    JobDisk,
+    Upload,
+    Export,
 )
 NEWEST = ("-created_at", "-id")
 ORDERS = {
@@ -153,7 +162,15 @@ class Naive:
             return row.project_id == self.me or self.is_own(self.by_id[row.image_id])
         if row.model in (Project, Flavor):
             return True
-        return bool(row.project_id == self.me and getattr(row, "status", None) is not EcsStatus.DELETED)
+        return bool(row.project_id == self.me and not self.is_gone(row))
+
+    def is_gone(self, row: Row) -> bool:
+        """Whether a row is there for nobody."""
+        if row.model is Upload:
+            return row.status is not UploadStatus.USED and row.expires_at <= datetime.now(UTC)
+        if row.model is Export:
+            return row.expires_at is None or row.expires_at <= datetime.now(UTC)
+        return getattr(row, "status", None) is EcsStatus.DELETED
 
     @cached_property
     def by_id(self) -> dict[str, Row]:
@@ -281,13 +298,18 @@ class Naive:
         return next(m for m in self.rows[ImageMember] if (m.image_id, m.project_id) == (row.id, self.me))
 
     def Image_source(self, row: Row, args: Args) -> Any:
-        ecs = row.source_ecs_id and {
-            "ecsId": opaque("EcsInstance", row.source_ecs_id),
-            "name": row.source_ecs_name,
-            "ecsInstance": self.one(row.source_ecs_id),
+        return {
+            "kind": row.source_kind,
+            "image": self.remembered(row.source_image_id, row.source_image_name),
+            "ecs": self.remembered_ecs(row.source_ecs_id, row.source_ecs_name),
+            "diskId": row.source_disk_id and opaque("EvsDisk", row.source_disk_id),
+            "backupId": row.source_backup_id and opaque("Backup", row.source_backup_id),
+            "fileName": row.source_file_name,
+            "format": row.source_format,
         }
-        image = self.remembered(row.source_image_id, row.source_image_name)
-        return {"kind": row.source_kind, "image": image, "ecs": ecs}
+
+    def remembered_ecs(self, ecs_id: str | None, name: str | None) -> Any:
+        return ecs_id and {"ecsId": opaque("EcsInstance", ecs_id), "name": name, "ecsInstance": self.one(ecs_id)}
 
     def remembered(self, image_id: str | None, name: str | None) -> Any:
         return image_id and {"imageId": opaque("Image", image_id), "name": name, "image": self.one(image_id)}
@@ -327,6 +349,47 @@ class Naive:
     def Job_ecsInstances(self, row: Row, args: Args) -> Any:
         links = in_order([link for link in self.rows[JobEcs] if link.job_id == row.id], ("id",))
         return [ecs for link in links if (ecs := self.one(link.ecs_id))]
+
+    def Job_evsDisks(self, row: Row, args: Args) -> Any:
+        links = in_order([link for link in self.rows[JobDisk] if link.job_id == row.id], ("id",))
+        return [disk for link in links if (disk := self.one(link.disk_id))]
+
+    def Job_backup(self, row: Row, args: Args) -> Any:
+        return self.one(row.backup_id)
+
+    def Job_export(self, row: Row, args: Args) -> Any:
+        return next(iter(self.all(Export, job_id=row.id)), None)
+
+    def EcsInstance_backups(self, row: Row, args: Args) -> Page:
+        return Page.of(self.all(Backup, ecs_id=row.id), Backup, NEWEST, {}, args)
+
+    def Backup_ecs(self, row: Row, args: Args) -> Any:
+        return self.remembered_ecs(row.ecs_id, row.ecs_name)
+
+    def Backup_disks(self, row: Row, args: Args) -> Any:
+        return in_order([d for d in self.rows[BackupDisk] if d.backup_id == row.id], ("boot_index", "id"))
+
+    def BackupDisk_id(self, row: Row, args: Args) -> str:
+        return opaque("ImageDisk", row.id)
+
+    def Backup_image(self, row: Row, args: Args) -> Any:
+        found = [i for i in self.all(Image, source_backup_id=row.id) if i.status is not ImageStatus.KILLED]
+        assert len(found) <= 1
+        return found[0] if found else None
+
+    def Upload_protocol(self, row: Row, args: Args) -> str:
+        return "TUS"
+
+    def Upload_url(self, row: Row, args: Args) -> str:
+        return f"/uploads/{row.id}"
+
+    def Export_url(self, row: Row, args: Args) -> str:
+        return f"/exports/{row.id}"
+
+    def Upload_checksum(self, row: Row, args: Args) -> Any:
+        return row.sha256 and {"algorithm": "SHA256", "value": row.sha256}
+
+    Export_checksum = Upload_checksum
 
     def Viewer_project(self, row: Row, args: Args) -> Any:
         return self.by_id[self.me]
@@ -373,7 +436,7 @@ class Naive:
     def Query_image(self, root: Any, args: Args) -> Any:
         return self.one(id_in(args["id"]))
 
-    Query_ecsInstance = Query_job = Query_evsDisk = Query_image
+    Query_ecsInstance = Query_job = Query_evsDisk = Query_backup = Query_image
 
     def Query_project(self, root: Any, args: Args) -> Any:
         return self.one(id_in(args["by"]["id"]))
@@ -401,6 +464,12 @@ class Naive:
 
     def Query_evsDisks(self, root: Any, args: Args) -> Page:
         return Page.of(self.all(EvsDisk), EvsDisk, NEWEST, EvsDiskFilter(), args)
+
+    def Query_backups(self, root: Any, args: Args) -> Page:
+        return Page.of(self.all(Backup), Backup, NEWEST, BackupFilter(), args)
+
+    def Query_uploads(self, root: Any, args: Args) -> Page:
+        return Page.of(self.all(Upload), Upload, NEWEST, None, args)
 
     def Query_jobs(self, root: Any, args: Args) -> Page:
         return Page.of(self.all(Job), Job, NEWEST, JobFilter(), args)

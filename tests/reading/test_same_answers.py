@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import random
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,9 +19,13 @@ from strawberry.types.execution import PreExecutionError
 from app.disks.models import EvsDisk
 from app.enums import (
     Architecture,
+    BackupStatus,
+    Consistency,
+    DiskFormat,
     DiskStatus,
     DiskType,
     EcsStatus,
+    ExportFormat,
     FlavorState,
     ImageKind,
     ImageSourceKind,
@@ -30,17 +35,22 @@ from app.enums import (
     OsType,
     ShareStatus,
     TokenScope,
+    UploadStatus,
 )
+from app.exports.models import Export
+from app.jobs.models import JobDisk
+from app.uploads.models import Upload
 from schema.context import Context
 from schema.ids import opaque
 from tests.reading.documents import Author
 from tests.reading.naive import Interpreter, Naive, Tables, tables
-from tests.reading.seed import Sheet, at, caller_of
+from tests.reading.seed import FAULT, Sheet, at, caller_of
 from tests.reading.worlds import UNBOUND
 
 DOCUMENTS = 80
 """For each caller."""
-IMAGES, MACHINES, JOBS = 40, 50, 40
+IMAGES, MACHINES, BACKUPS, JOBS, UPLOADS = 40, 50, 60, 40, 20
+LONG_AGO, NOT_SOON = datetime(2000, 1, 1, tzinfo=UTC), datetime(2999, 1, 1, tzinfo=UTC)
 
 
 class Data:
@@ -63,7 +73,11 @@ class Data:
                 machine, before = chance.choice(self.machines), chance.choice([*self.images, self.gone()])
                 image.source_kind, image.source_ecs_id, image.source_ecs_name = ImageSourceKind.ECS, machine.id, "from"
                 image.source_image_id, image.source_image_name = before.id, before.name
+        self.backups = [self.backup() for _ in range(BACKUPS)]
+        for image in self.images:
+            self.made_from(image)
         self.jobs = [self.job() for _ in range(JOBS)]
+        self.uploads = [self.upload() for _ in range(UPLOADS)]
         for machine in self.machines:
             machine.job_id = chance.choice([None, *[job.id for job in self.jobs[:10]]])
         for number in range(5):
@@ -71,7 +85,8 @@ class Data:
             self.sheet.add(EvsDisk, project_id=owner, name=f"loose{number}", size_gib=1, type=DiskType.SSD, is_system=False,
                            status=DiskStatus.AVAILABLE, created_at=at(number // 3))  # fmt: skip
 
-        nouns = {"Image": self.images, "EcsInstance": self.machines, "Job": self.jobs, "Flavor": self.flavors}
+        nouns = {"Image": self.images, "EcsInstance": self.machines, "Job": self.jobs, "Flavor": self.flavors,
+                 "Backup": self.backups, "Upload": self.uploads}  # fmt: skip
         self.ids = {noun: [opaque(noun, str(row.id)) for row in (*some, self.gone())] for noun, some in nouns.items()}
         self.ids["Project"] = [opaque("Project", str(project)) for project in self.projects]
         self.ids["Flavor"].pop()  # launchability of a flavor that is not there would be an error
@@ -129,18 +144,76 @@ class Data:
             created_at=at(pick((0, 1))),
         )
 
+    def backup(self) -> Any:
+        pick = self.chance.choice
+        return self.sheet.backup(
+            pick(self.machines[:20]),
+            disks=pick((0, 1, 2)),
+            status=pick(list(BackupStatus)),
+            consistency=pick((None, *Consistency)),
+            changed_bytes=pick((None, 0, 2**40)),
+            created_at=at(pick((0, 1))),
+            **pick((FAULT, dict.fromkeys(FAULT))),
+        )
+
+    def made_from(self, image: Any) -> None:
+        """What else there is to say of where an image came from. A backup has one image, and any number that could not be made."""
+        pick = self.chance.choice
+        image.source_disk_id = pick((None, self.sheet.id()))
+        image.source_file_name, image.source_format = pick((None, "disk.vmdk")), pick((None, *DiskFormat))
+        taken = {other.source_backup_id for other in self.images if other.status is not ImageStatus.KILLED}
+        fitting = [backup for backup in self.backups if backup.project_id == image.project_id and not image.is_public]
+        if image.status is not ImageStatus.KILLED:
+            fitting = [backup for backup in fitting if backup.id not in taken]
+        image.source_backup_id = pick([None, self.sheet.id(), *(backup.id for backup in fitting)])
+
+    def upload(self) -> Any:
+        pick = self.chance.choice
+        return self.sheet.add(
+            Upload,
+            project_id=pick(self.projects),
+            file_name=pick((None, "disk.vmdk")),
+            status=pick(list(UploadStatus)),
+            size_bytes=2**40,
+            offset_bytes=pick((0, 2**40)),
+            sha256=pick((None, "0" * 64)),
+            expires_at=pick((LONG_AGO, NOT_SOON)),
+            created_at=at(pick((0, 1))),
+            **pick((FAULT, {})),
+        )
+
+    def export(self, job: Any) -> None:
+        """The file of a job: not there yet, there, or expired."""
+        expires_at = self.chance.choice((None, LONG_AGO, NOT_SOON, NOT_SOON))
+        self.sheet.add(
+            Export,
+            project_id=job.project_id,
+            job_id=job.id,
+            image_id=self.sheet.id(),
+            format=self.chance.choice(list(ExportFormat)),
+            size_bytes=2**40 if expires_at else 0,
+            sha256=expires_at and "0" * 64,
+            expires_at=expires_at,
+        )
+
     def job(self) -> Any:
         pick = self.chance.choice
-        return self.sheet.job(
+        job = self.sheet.job(
             pick(self.projects),
             pick([None, self.gone(), *self.images[:20]]),
             self.chance.sample(self.machines, pick((0, 1, 3))),
             fault=pick((True, False)),
             type=pick(list(JobType)),
             status=pick(list(JobStatus)),
+            backup_id=pick([None, self.gone().id, *(backup.id for backup in self.backups[:20])]),
             cancel_requested=pick((True, False)),
             created_at=at(pick((0, 1))),
         )
+        if pick((True, False)):
+            self.sheet.add(JobDisk, job_id=job.id, disk_id=self.gone().id)
+        if pick((True, False)):
+            self.export(job)
+        return job
 
 
 @pytest.fixture(scope="module")
