@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from app import policy
-from app.enums import ExportFormat
+from app.checksums import Checksum
+from app.enums import ExportFormat, HashAlgorithm
 from app.exports.models import Export
 from app.jobs.reads import JOBS
 from app.reading import Child, Noun, Row
@@ -20,6 +21,16 @@ class ExportRow(Row):
     size_bytes: int
     sha256: str
     expires_at: datetime
+
+    @property
+    def url(self) -> str:
+        """Where it is fetched, below the address of the service."""
+        return f"/exports/{self.id}"
+
+    @property
+    def checksum(self) -> Checksum:
+        """Of the file."""
+        return Checksum(HashAlgorithm.SHA256, self.sha256)
 
 
 EXPORTS = Noun(

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from app import faults, policy
+from app.checksums import Checksum
 from app.enums import HashAlgorithm, UploadProtocol, UploadStatus
 from app.faults import Fault
 from app.reading import Noun, Row
 from app.uploads.models import Upload
-
-
-@dataclass(frozen=True, slots=True)
-class Checksum:
-    """What tells one content from another."""
-
-    algorithm: HashAlgorithm
-    value: str
 
 
 class UploadRow(Row):
@@ -36,6 +28,11 @@ class UploadRow(Row):
     def protocol(self) -> UploadProtocol:
         """How its bytes are sent."""
         return UploadProtocol.TUS
+
+    @property
+    def url(self) -> str:
+        """Where its bytes are sent, below the address of the service."""
+        return f"/uploads/{self.id}"
 
     @property
     def checksum(self) -> Checksum | None:

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 import strawberry
 from strawberry import Info
 
-from app.enums import ExportFormat, HashAlgorithm
-from app.reading import Row
+from app.enums import ExportFormat
+from app.exports.reads import ExportRow
 from schema.context import Context
 from schema.payloads import Checksum
 from schema.scalars import BigInt
 
 
-def _url(root: strawberry.Parent[Row], info: Info[Context, None]) -> str:
-    return f"{info.context.base_url}/exports/{root.id}"
-
-
-def _checksum(root: strawberry.Parent[Any]) -> Checksum:
-    return Checksum(algorithm=HashAlgorithm.SHA256, value=root.sha256)
+def _url(root: strawberry.Parent[ExportRow], info: Info[Context, None]) -> str:
+    return f"{info.context.base_url}{root.url}"
 
 
 @strawberry.type(description="An image as a file, for a while.")
@@ -31,5 +26,5 @@ class Export:
     )
     format: ExportFormat = strawberry.field(description="What kind of disk file it is.")
     size_bytes: BigInt = strawberry.field(description="Bytes of the file.")
-    checksum: Checksum = strawberry.field(resolver=_checksum, description="Of the file.")
+    checksum: Checksum = strawberry.field(description="Of the file.")
     expires_at: datetime = strawberry.field(description="When the file is removed.")

@@ -8,15 +8,15 @@ import strawberry
 from strawberry import Info
 
 from app.enums import UploadProtocol, UploadStatus
-from app.reading import Row
+from app.uploads.reads import UploadRow
 from schema.context import Context
 from schema.ids import Node
 from schema.payloads import Checksum, Fault
 from schema.scalars import BigInt
 
 
-def _url(root: strawberry.Parent[Row], info: Info[Context, None]) -> str:
-    return f"{info.context.base_url}/uploads/{root.id}"
+def _url(root: strawberry.Parent[UploadRow], info: Info[Context, None]) -> str:
+    return f"{info.context.base_url}{root.url}"
 
 
 @strawberry.type(description="A file on its way to the service.")
