@@ -3,6 +3,7 @@
 import asyncio
 import random
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +26,7 @@ FIRST, FIRST_DATA, SECOND, THIRD = TEXTS
 
 
 @dataclass(frozen=True, slots=True)
-class Thing:
+class Thing(ABC):
     """A machine or an image, and the sectors that it has to hold."""
 
     id: str
@@ -40,11 +41,11 @@ class Thing:
             self.sectors, True
         ), console
 
-    async def boot(self) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    async def boot(self) -> str: ...
 
-    async def delete(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def delete(self) -> None: ...
 
 
 class Machine(Thing):

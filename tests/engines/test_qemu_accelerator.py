@@ -1,7 +1,6 @@
 """Which accelerator machines get."""
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -67,7 +66,6 @@ async def test_the_verdict_of_an_earlier_start_of_the_host_does_not_count(tmp_pa
     assert verdict.read()["boot_id"] == host_boot_id()
 
 
-@pytest.mark.skipif(shutil.which("nasm") is None, reason="nasm is not installed")
 def test_the_probe_is_its_source(tmp_path: Path) -> None:
     source = Path(accelerator.__file__).with_name("probe.asm")
 
