@@ -41,6 +41,8 @@ class ErrorCode(StrEnum):
     CHECKSUM_MISMATCH = "CHECKSUM_MISMATCH"
     FORMAT_MISMATCH = "FORMAT_MISMATCH"
     UNSAFE_FILE = "UNSAFE_FILE"
+    FETCH_FAILED = "FETCH_FAILED"
+    DAMAGED = "DAMAGED"
     INSUFFICIENT_STORAGE = "INSUFFICIENT_STORAGE"
     ENGINE_FAILED = "ENGINE_FAILED"
     TIMED_OUT = "TIMED_OUT"
@@ -70,6 +72,7 @@ class ImageKind(StrEnum):
     SYSTEM_DISK = "SYSTEM_DISK"
     DATA_DISK = "DATA_DISK"
     FULL_ECS = "FULL_ECS"
+    ISO = "ISO"
 
 
 class ImageStatus(StrEnum):
@@ -106,6 +109,7 @@ class ImageSourceKind(StrEnum):
     BACKUP = "BACKUP"
     IMAGE = "IMAGE"
     UPLOAD = "UPLOAD"
+    URL = "URL"
     INSTALLED = "INSTALLED"
 
 
@@ -118,6 +122,9 @@ class DiskFormat(StrEnum):
     VHD = "VHD"
     VHDX = "VHDX"
     VDI = "VDI"
+    QED = "QED"
+    QCOW = "QCOW"
+    ISO = "ISO"
 
 
 class ExportFormat(StrEnum):
@@ -356,6 +363,7 @@ class QuotaResource(StrEnum):
     """What a project may have only so much of."""
 
     IMAGES = "IMAGES"
+    IMAGE_BYTES = "IMAGE_BYTES"
     IMAGE_JOBS = "IMAGE_JOBS"
     ECS_INSTANCES = "ECS_INSTANCES"
     VCPUS = "VCPUS"

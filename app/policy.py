@@ -254,6 +254,8 @@ USE_OTC = {
 """Codes of ECS, and of IMS where an image is copied."""
 
 
+NOT_EXPORTED = {ImageKind.FULL_ECS: "IMG.0128", ImageKind.ISO: "IMG.0167"}
+"""Kinds of images that are not exported, and IMS's codes of the refusals."""
 NEVER_IF_PUBLIC = (ImageAction.DELETE, ImageAction.SHARE, ImageAction.EXPORT)
 """What not even the operator does to a public image."""
 
@@ -310,8 +312,8 @@ def _public_refusal(action: ImageAction) -> ServiceError:
 def _state_refusal(action: ImageAction, image: ImageFacts) -> ServiceError | None:
     if action is ImageAction.DELETE:
         return _delete_refusal(image)
-    if action is ImageAction.EXPORT and image.kind is ImageKind.FULL_ECS:
-        return Refused(ErrorCode.NOT_EXPORTABLE, "A FULL_ECS image cannot be exported.", otc="IMG.0128")
+    if action is ImageAction.EXPORT and (otc := NOT_EXPORTED.get(image.kind)):
+        return Refused(ErrorCode.NOT_EXPORTABLE, f"No image of kind {image.kind.value} can be exported.", otc=otc)
     if image.status is ImageStatus.ACTIVE:
         return None
     if action in (ImageAction.SHARE, ImageAction.EXPORT):

@@ -78,6 +78,7 @@ SENTENCES: Final[tuple[tuple[type[StrEnum], dict[StrEnum, str]], ...]] = (
             ImageKind.SYSTEM_DISK: "One bootable disk.",
             ImageKind.DATA_DISK: "One disk that EVS disks are made from; it boots nothing.",
             ImageKind.FULL_ECS: "All disks of an ECS, of one instant.",
+            ImageKind.ISO: "An optical disc: it can be kept and fetched, but nothing is launched from it.",
         },
     ),
     (
@@ -114,6 +115,7 @@ SENTENCES: Final[tuple[tuple[type[StrEnum], dict[StrEnum, str]], ...]] = (
             ImageSourceKind.BACKUP: "A backup, that is a whole ECS.",
             ImageSourceKind.IMAGE: "Another image, of which it is a copy.",
             ImageSourceKind.UPLOAD: "A disk file that was uploaded.",
+            ImageSourceKind.URL: "A disk file that was fetched from an address.",
             ImageSourceKind.INSTALLED: "It came with the installation.",
         },
     ),
@@ -126,6 +128,9 @@ SENTENCES: Final[tuple[tuple[type[StrEnum], dict[StrEnum, str]], ...]] = (
             DiskFormat.VHD: "Of Virtual PC and Azure, dynamic or fixed.",
             DiskFormat.VHDX: "Of Hyper-V.",
             DiskFormat.VDI: "Of VirtualBox.",
+            DiskFormat.QED: "An older one of QEMU.",
+            DiskFormat.QCOW: "The first one of QEMU.",
+            DiskFormat.ISO: "An optical disc, ISO 9660.",
         },
     ),
     (
@@ -286,6 +291,7 @@ SENTENCES: Final[tuple[tuple[type[StrEnum], dict[StrEnum, str]], ...]] = (
         QuotaResource,
         {
             QuotaResource.IMAGES: "Images, whatever their status.",
+            QuotaResource.IMAGE_BYTES: "Bytes of all images' disks as a machine sees them.",
             QuotaResource.IMAGE_JOBS: "Jobs that make images, at a time.",
             QuotaResource.ECS_INSTANCES: "ECSs that are not deleted.",
             QuotaResource.VCPUS: "Virtual processors of all ECSs.",

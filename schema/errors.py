@@ -214,6 +214,8 @@ _CODES: Mapping[StrEnum, str] = {
     ErrorCode.CHECKSUM_MISMATCH: "The bytes are not those that the checksum was worked out from.",
     ErrorCode.FORMAT_MISMATCH: "The file is of another format than was said.",
     ErrorCode.UNSAFE_FILE: "The file is damaged, encrypted, refers to other files, or is of a format that is not taken in.",
+    ErrorCode.FETCH_FAILED: "The file could not be fetched from its address.",
+    ErrorCode.DAMAGED: "Bytes of the image or the disk are not what they were.",
     ErrorCode.INSUFFICIENT_STORAGE: "The host's storage is full.",
     ErrorCode.ENGINE_FAILED: "The engine that runs machines failed.",
     ErrorCode.TIMED_OUT: "It took longer than it may.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import AsyncIterator
 from functools import cache
 from pathlib import Path
@@ -36,6 +37,7 @@ from app.uploads.reads import UPLOADS
 
 CORE = graphql.schema._schema
 APP, SCHEMA = (Path(str(package.__file__)).parent for package in (app, graphql))
+WORDS = ("app.enums", "app.tables")
 ROOTS = {"Query", "Mutation", "Subscription"}
 SHOWN: dict[str, tuple[Noun[Any], ...]] = {
     "PublicImage": (IMAGES,),
@@ -224,7 +226,7 @@ def test_models_import_nothing_of_ours_but_words() -> None:
     for place, node in sources(APP):
         if "/models.py" in place and isinstance(node, (ast.Import, ast.ImportFrom)):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [each.name for each in node.names]
-            assert not [name for name in names if name.startswith(("app", "schema")) and name != "app.enums"], place
+            assert not [name for name in names if name.startswith(("app", "schema")) and name not in WORDS], place
 
 
 async def test_migrations_make_the_tables_that_models_describe(models: list[type[Model]]) -> None:
@@ -245,6 +247,19 @@ async def test_migrations_go_down_to_nothing_and_up_again(database: str | None) 
 
     assert not tables & left
     assert tables <= await there()
+
+
+async def test_every_table_has_the_indexes_that_its_model_names(database: str | None) -> None:
+    queries = {
+        "sqlite": "SELECT tbl_name AS name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL",
+        "postgres": "SELECT tablename AS name FROM pg_indexes WHERE schemaname = 'public' AND indexname LIKE 'idx_%'",
+    }
+    made = Counter(row["name"] for row in await db.execute(queries[db.dialect()]))
+
+    models = Tortoise.apps["app"].values()  # type: ignore[index]
+    named = {model._meta.db_table: len(model._meta.indexes) for model in models if model._meta.indexes}
+    assert named
+    assert {table: number for table, number in named.items() if made[table] < number} == {}
 
 
 async def there() -> set[str]:
@@ -270,11 +285,11 @@ def test_a_status_changes_through_its_life_cycle_only() -> None:
             assert not {"status", "state"} & {keyword.arg for keyword in node.keywords}, place
 
 
-def test_only_two_files_know_which_database_it_is() -> None:
+def test_few_files_know_which_database_it_is() -> None:
     words = {"dialect", "sqlite_master", "json_each", "unnest", "LATERAL", "pg_notify"}
 
     for place, node in sources(APP):
-        if place.split(":")[0] in ("app/db.py", "app/events.py", "app/sqlite.py"):
+        if place.split(":")[0] in ("app/db.py", "app/events.py", "app/sqlite.py", "app/tables.py"):
             continue
         names = [node.attr] if isinstance(node, ast.Attribute) else []
         texts = [node.value] if isinstance(node, ast.Constant) and isinstance(node.value, str) else []

@@ -82,15 +82,15 @@ STATES = """
 """Of an own image."""
 
 KINDS = """
-                SYSTEM_DISK       DATA_DISK         FULL_ECS
-    UPDATE      OK                OK                OK
-    TAG         OK                OK                OK
-    SHARE       OK                OK                OK
-    EXPORT      OK                OK                NOT_EXPORTABLE
-    COPY        OK                OK                NOT_COPYABLE
-    LAUNCH      OK                WRONG_IMAGE_KIND  OK
-    CREATE_DISK WRONG_IMAGE_KIND  OK                WRONG_IMAGE_KIND
-    DELETE      OK                OK                OK
+                SYSTEM_DISK       DATA_DISK         FULL_ECS          ISO
+    UPDATE      OK                OK                OK                OK
+    TAG         OK                OK                OK                OK
+    SHARE       OK                OK                OK                OK
+    EXPORT      OK                OK                NOT_EXPORTABLE    NOT_EXPORTABLE
+    COPY        OK                OK                NOT_COPYABLE      NOT_COPYABLE
+    LAUNCH      OK                WRONG_IMAGE_KIND  OK                WRONG_IMAGE_KIND
+    CREATE_DISK WRONG_IMAGE_KIND  OK                WRONG_IMAGE_KIND  WRONG_IMAGE_KIND
+    DELETE      OK                OK                OK                OK
 """
 """Of an own image."""
 

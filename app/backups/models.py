@@ -6,6 +6,7 @@ from tortoise import fields
 from tortoise.models import Model
 
 from app.enums import BackupStatus, Consistency, ErrorCode
+from app.tables import words
 
 
 class Backup(Model):
@@ -19,13 +20,13 @@ class Backup(Model):
     ecs_id = fields.UUIDField()
     ecs_name = fields.CharField(max_length=128)
     name = fields.CharField(max_length=128)
-    status = fields.CharEnumField(BackupStatus, max_length=16)
-    fault_code = fields.CharEnumField(ErrorCode, max_length=32, null=True)
+    status = words(BackupStatus, max_length=16)
+    fault_code = words(ErrorCode, max_length=32, null=True)
     fault_message = fields.CharField(max_length=1024, null=True)
     fault_at = fields.DatetimeField(null=True)
     job_id = fields.UUIDField(null=True)
     """The job that holds it; taken and given back by guarded updates only."""
-    consistency = fields.CharEnumField(Consistency, max_length=16, null=True)
+    consistency = words(Consistency, max_length=16, null=True)
     changed_bytes = fields.BigIntField(null=True)
     traits: fields.Field[dict[str, object]] = fields.JSONField()
     """What an image or ECS made from it inherits."""

@@ -4,6 +4,7 @@ from tortoise import fields
 from tortoise.models import Model
 
 from app.enums import Consistency, ContentState
+from app.tables import words
 
 
 class Content(Model):
@@ -11,7 +12,7 @@ class Content(Model):
 
     id = fields.UUIDField(primary_key=True)
     engine = fields.CharField(max_length=16)
-    state = fields.CharEnumField(ContentState, max_length=16)
+    state = words(ContentState, max_length=16)
     virtual_bytes = fields.BigIntField(default=0)
     own_bytes = fields.BigIntField(default=0)
     sha256 = fields.CharField(max_length=64, null=True)
@@ -19,7 +20,7 @@ class Content(Model):
     verified_at = fields.DatetimeField(null=True)
     damaged_at = fields.DatetimeField(null=True)
     """When it was found that its bytes are not what they were."""
-    consistency = fields.CharEnumField(Consistency, max_length=16, null=True)
+    consistency = words(Consistency, max_length=16, null=True)
     created_at = fields.DatetimeField(auto_now_add=True)
 
     class Meta:

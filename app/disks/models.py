@@ -6,6 +6,7 @@ from tortoise import fields
 from tortoise.models import Model
 
 from app.enums import DiskStatus, DiskType, ErrorCode
+from app.tables import words
 
 
 class EvsDisk(Model):
@@ -26,9 +27,9 @@ class EvsDisk(Model):
     content_id: UUID | None
     name = fields.CharField(max_length=255)
     size_gib = fields.IntField()
-    type = fields.CharEnumField(DiskType, max_length=16)
-    status = fields.CharEnumField(DiskStatus, max_length=16)
-    fault_code = fields.CharEnumField(ErrorCode, max_length=32, null=True)
+    type = words(DiskType, max_length=16)
+    status = words(DiskStatus, max_length=16)
+    fault_code = words(ErrorCode, max_length=32, null=True)
     fault_message = fields.CharField(max_length=1024, null=True)
     fault_at = fields.DatetimeField(null=True)
     job_id = fields.UUIDField(null=True)

@@ -6,6 +6,7 @@ from tortoise import fields
 from tortoise.models import Model
 
 from app.enums import Architecture, EcsStatus, ErrorCode, Firmware, FlavorState
+from app.tables import words
 
 
 class Flavor(Model):
@@ -15,8 +16,8 @@ class Flavor(Model):
     name = fields.CharField(max_length=64, unique=True)
     vcpus = fields.IntField()
     ram_mib = fields.IntField()
-    architecture = fields.CharEnumField(Architecture, max_length=16)
-    state = fields.CharEnumField(FlavorState, max_length=16)
+    architecture = words(Architecture, max_length=16)
+    state = words(FlavorState, max_length=16)
     max_data_disks = fields.IntField(default=23)
     created_at = fields.DatetimeField(auto_now_add=True)
 
@@ -58,8 +59,8 @@ class EcsInstance(Model):
     flavor_id: UUID
     name = fields.CharField(max_length=128)
     description = fields.CharField(max_length=85, null=True)
-    status = fields.CharEnumField(EcsStatus, max_length=16)
-    fault_code = fields.CharEnumField(ErrorCode, max_length=32, null=True)
+    status = words(EcsStatus, max_length=16)
+    fault_code = words(ErrorCode, max_length=32, null=True)
     fault_message = fields.CharField(max_length=1024, null=True)
     fault_at = fields.DatetimeField(null=True)
     job_id = fields.UUIDField(null=True)
@@ -69,7 +70,7 @@ class EcsInstance(Model):
     traits: fields.Field[dict[str, object]] = fields.JSONField()
     """What an image made from it inherits of the one it was launched from: operating system, architecture, memory limits."""
     hostname = fields.CharField(max_length=128)
-    firmware = fields.CharEnumField(Firmware, max_length=16)
+    firmware = words(Firmware, max_length=16)
     key_pair_name = fields.CharField(max_length=64, null=True)
     public_key = fields.CharField(max_length=1024, null=True)
     password_hash = fields.CharField(max_length=128, null=True)

@@ -6,6 +6,7 @@ from tortoise import fields
 from tortoise.models import Model
 
 from app.enums import ExportFormat
+from app.tables import words
 
 
 class Export(Model):
@@ -18,9 +19,11 @@ class Export(Model):
     project_id: UUID
     job_id = fields.UUIDField(unique=True)
     image_id = fields.UUIDField()
-    format = fields.CharEnumField(ExportFormat, max_length=8)
+    format = words(ExportFormat, max_length=8)
     size_bytes = fields.BigIntField(default=0)
     sha256 = fields.CharField(max_length=64, null=True)
+    in_bucket = fields.BooleanField(default=False, db_default=False)
+    """Whether its file lies in the object storage rather than in the data folder."""
     expires_at = fields.DatetimeField(null=True)
     created_at = fields.DatetimeField(auto_now_add=True)
 

@@ -6,6 +6,7 @@ from tortoise import fields
 from tortoise.models import Model
 
 from app.enums import Architecture, DiskFormat, ErrorCode, Firmware, ImageKind, ImageSourceKind, ImageStatus, OsType
+from app.tables import words
 
 
 class Image(Model):
@@ -17,38 +18,40 @@ class Image(Model):
     )
     project_id: UUID
     is_public = fields.BooleanField(default=False)
-    kind = fields.CharEnumField(ImageKind, max_length=16)
-    status = fields.CharEnumField(ImageStatus, max_length=16)
+    kind = words(ImageKind, max_length=16)
+    status = words(ImageStatus, max_length=16)
     name = fields.CharField(max_length=128)
     description = fields.CharField(max_length=1024, null=True)
-    fault_code = fields.CharEnumField(ErrorCode, max_length=32, null=True)
+    fault_code = words(ErrorCode, max_length=32, null=True)
     fault_message = fields.CharField(max_length=1024, null=True)
     fault_at = fields.DatetimeField(null=True)
-    os_type = fields.CharEnumField(OsType, max_length=16, null=True)
+    os_type = words(OsType, max_length=16, null=True)
     os_platform = fields.CharField(max_length=64, null=True)
     os_version = fields.CharField(max_length=64, null=True)
     os_bits = fields.IntField(null=True)
-    architecture = fields.CharEnumField(Architecture, max_length=16, null=True)
-    firmware = fields.CharEnumField(Firmware, max_length=16, null=True)
+    architecture = words(Architecture, max_length=16, null=True)
+    firmware = words(Firmware, max_length=16, null=True)
     min_disk_gib = fields.IntField(default=0)
     min_ram_mib = fields.IntField(default=0)
     max_ram_mib = fields.IntField(null=True)
     stored_bytes = fields.BigIntField(default=0)
     """Bytes in the store, 0 until known: never null, as lists are ordered by it."""
-    disk_format = fields.CharEnumField(DiskFormat, max_length=8, null=True)
+    disk_format = words(DiskFormat, max_length=8, null=True)
     """Of the file that it can be downloaded as; none for a full-ECS image."""
     sha256 = fields.CharField(max_length=64, null=True)
     """Of the same file, once it is known."""
     virtual_size_bytes = fields.BigIntField(null=True)
+    charged_bytes = fields.BigIntField(default=0, db_default=0)
+    """Counted against its project's IMAGE_BYTES."""
     protected = fields.BooleanField(default=False)
     supports_user_data = fields.BooleanField(default=True)
-    source_kind = fields.CharEnumField(ImageSourceKind, max_length=16)
+    source_kind = words(ImageSourceKind, max_length=16)
     source_image_id = fields.UUIDField(null=True)
     source_image_name = fields.CharField(max_length=128, null=True)
     source_disk_id = fields.UUIDField(null=True)
     source_backup_id = fields.UUIDField(null=True)
     source_file_name = fields.CharField(max_length=255, null=True)
-    source_format = fields.CharEnumField(DiskFormat, max_length=8, null=True)
+    source_format = words(DiskFormat, max_length=8, null=True)
     source_ecs_id = fields.UUIDField(null=True)
     source_ecs_name = fields.CharField(max_length=128, null=True)
     created_at = fields.DatetimeField(auto_now_add=True)

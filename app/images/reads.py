@@ -18,7 +18,7 @@ VARIANTS = {
     ImageVisibility.SHARED: "SharedImage",
 }
 
-MEMBER_LIMITS = {ImageKind.SYSTEM_DISK: 256, ImageKind.DATA_DISK: 256, ImageKind.FULL_ECS: 10}
+MEMBER_LIMITS = {ImageKind.SYSTEM_DISK: 256, ImageKind.DATA_DISK: 256, ImageKind.ISO: 256, ImageKind.FULL_ECS: 10}
 """Projects that an image may be shared with (IMS, restrictions on image sharing)."""
 
 

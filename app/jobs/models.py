@@ -6,6 +6,7 @@ from tortoise import fields
 from tortoise.models import Model
 
 from app.enums import ErrorCode, JobStatus, JobType
+from app.tables import words
 
 
 class Job(Model):
@@ -16,8 +17,8 @@ class Job(Model):
         "app.Project", related_name="jobs", on_delete=fields.RESTRICT
     )
     project_id: UUID
-    type = fields.CharEnumField(JobType, max_length=32)
-    status = fields.CharEnumField(JobStatus, max_length=16)
+    type = words(JobType, max_length=32)
+    status = words(JobStatus, max_length=16)
     image_id = fields.UUIDField(null=True)
     backup_id = fields.UUIDField(null=True)
     input: fields.Field[dict[str, object]] = fields.JSONField()
@@ -26,7 +27,7 @@ class Job(Model):
     phase = fields.CharField(max_length=128, null=True)
     bytes_done = fields.BigIntField(null=True)
     bytes_total = fields.BigIntField(null=True)
-    fault_code = fields.CharEnumField(ErrorCode, max_length=32, null=True)
+    fault_code = words(ErrorCode, max_length=32, null=True)
     fault_message = fields.CharField(max_length=1024, null=True)
     fault_at = fields.DatetimeField(null=True)
     attempt = fields.IntField(default=0)

@@ -20,6 +20,7 @@ from app.enums import (
     QuotaResource,
     UploadStatus,
 )
+from app.tables import Described
 
 
 class Migration(migrations.Migration):
@@ -250,7 +251,7 @@ class Migration(migrations.Migration):
             },
             bases=["Model"],
         ),
-        ops.AlterField(
+        Described(
             model_name="Content",
             name="consistency",
             field=fields.CharEnumField(
@@ -275,7 +276,7 @@ class Migration(migrations.Migration):
             name="verified_at",
             field=fields.DatetimeField(null=True, auto_now=False, auto_now_add=False),
         ),
-        ops.AlterField(
+        Described(
             model_name="EcsInstance",
             name="fault_code",
             field=fields.CharEnumField(
@@ -285,7 +286,7 @@ class Migration(migrations.Migration):
                 max_length=32,
             ),
         ),
-        ops.AlterField(
+        Described(
             model_name="EvsDisk",
             name="fault_code",
             field=fields.CharEnumField(
@@ -295,7 +296,7 @@ class Migration(migrations.Migration):
                 max_length=32,
             ),
         ),
-        ops.AlterField(
+        Described(
             model_name="EvsDisk",
             name="status",
             field=fields.CharEnumField(
@@ -309,7 +310,7 @@ class Migration(migrations.Migration):
             name="job_id",
             field=fields.UUIDField(null=True),
         ),
-        ops.AlterField(
+        Described(
             model_name="Image",
             name="fault_code",
             field=fields.CharEnumField(
@@ -319,7 +320,7 @@ class Migration(migrations.Migration):
                 max_length=32,
             ),
         ),
-        ops.AlterField(
+        Described(
             model_name="Image",
             name="kind",
             field=fields.CharEnumField(
@@ -328,7 +329,7 @@ class Migration(migrations.Migration):
                 max_length=16,
             ),
         ),
-        ops.AlterField(
+        Described(
             model_name="Image",
             name="source_kind",
             field=fields.CharEnumField(
@@ -386,7 +387,7 @@ class Migration(migrations.Migration):
             name="sha256",
             field=fields.CharField(null=True, max_length=64),
         ),
-        ops.AlterField(
+        Described(
             model_name="Job",
             name="fault_code",
             field=fields.CharEnumField(
@@ -396,7 +397,7 @@ class Migration(migrations.Migration):
                 max_length=32,
             ),
         ),
-        ops.AlterField(
+        Described(
             model_name="Job",
             name="type",
             field=fields.CharEnumField(
@@ -410,7 +411,7 @@ class Migration(migrations.Migration):
             name="backup_id",
             field=fields.UUIDField(null=True),
         ),
-        ops.AlterField(
+        Described(
             model_name="Quota",
             name="resource",
             field=fields.CharEnumField(

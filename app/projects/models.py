@@ -6,6 +6,7 @@ from tortoise import fields
 from tortoise.models import Model
 
 from app.enums import QuotaResource
+from app.tables import words
 
 
 class Project(Model):
@@ -49,7 +50,7 @@ class Quota(Model):
         "app.Project", related_name="quotas", on_delete=fields.CASCADE
     )
     project_id: UUID
-    resource = fields.CharEnumField(QuotaResource, max_length=24)
+    resource = words(QuotaResource, max_length=24)
     used = fields.BigIntField(default=0)
     limit = fields.BigIntField(null=True)
 

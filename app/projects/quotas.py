@@ -13,6 +13,7 @@ from app.projects.models import Quota
 
 DEFAULTS: Mapping[QuotaResource, int | None] = {
     QuotaResource.IMAGES: 50,
+    QuotaResource.IMAGE_BYTES: 4 << 40,
     QuotaResource.IMAGE_JOBS: 40,
     QuotaResource.ECS_INSTANCES: 200,
     QuotaResource.VCPUS: 800,

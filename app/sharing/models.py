@@ -6,6 +6,7 @@ from tortoise import fields
 from tortoise.models import Model
 
 from app.enums import ShareStatus
+from app.tables import words
 
 
 class ImageMember(Model):
@@ -20,7 +21,7 @@ class ImageMember(Model):
         "app.Project", related_name="memberships", on_delete=fields.RESTRICT
     )
     project_id: UUID
-    status = fields.CharEnumField(ShareStatus, max_length=16)
+    status = words(ShareStatus, max_length=16)
     created_at = fields.DatetimeField(auto_now_add=True)
     updated_at = fields.DatetimeField(auto_now=True)
 

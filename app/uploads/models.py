@@ -6,6 +6,7 @@ from tortoise import fields
 from tortoise.models import Model
 
 from app.enums import ErrorCode, UploadStatus
+from app.tables import words
 
 
 class Upload(Model):
@@ -17,12 +18,12 @@ class Upload(Model):
     )
     project_id: UUID
     file_name = fields.CharField(max_length=255, null=True)
-    status = fields.CharEnumField(UploadStatus, max_length=16)
+    status = words(UploadStatus, max_length=16)
     size_bytes = fields.BigIntField()
     offset_bytes = fields.BigIntField(default=0)
     expected_sha256 = fields.CharField(max_length=64, null=True)
     sha256 = fields.CharField(max_length=64, null=True)
-    fault_code = fields.CharEnumField(ErrorCode, max_length=32, null=True)
+    fault_code = words(ErrorCode, max_length=32, null=True)
     fault_message = fields.CharField(max_length=1024, null=True)
     fault_at = fields.DatetimeField(null=True)
     expires_at = fields.DatetimeField()
