@@ -23,11 +23,12 @@ import pytest
 import uvicorn
 from tortoise.context import TortoiseContext
 
-from app import asgi, db, events, migrating
+from app import asgi, db, events
 from app.demo.catalogue import install_public_images
 from app.settings import Settings
 from tests.client import Client
 from tests.factories import make_client
+from tests.migrated import migrate, migrated_folder
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -81,22 +82,12 @@ async def new_database(server: str, *, template: str = "template0") -> AsyncIter
 async def template(request: pytest.FixtureRequest, scratch: Path) -> AsyncIterator[Template]:
     """The database that all others are copies of."""
     server = request.config.getoption("--db")
-    folder = scratch / "template"
-    folder.mkdir()
     if server == "sqlite":
-        await migrated(None, folder)
-        yield Template(server, str(folder))
+        yield Template(server, str(await migrated_folder()))
         return
     async with new_database(server) as url:
-        await migrated(url, folder)
+        await migrate(url, scratch)
         yield Template(server, urlsplit(url).path.removeprefix("/"))
-
-
-async def migrated(url: str | None, folder: Path) -> None:
-    async with TortoiseContext():
-        await db.connect(url, folder, everywhere=False)
-        await migrating.migrate()
-        await db.disconnect()
 
 
 @pytest.fixture(scope="session")
