@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from app.commands import image
+from app.commands.printing import moment, say, show
 from app.enums import TokenScope
 from app.errors import ServiceError, StartupError
 
 if TYPE_CHECKING:
-    from app import transfer
     from app.settings import Settings
 
 T = TypeVar("T")
@@ -33,8 +34,7 @@ cli = typer.Typer(
 )
 tokens = typer.Typer(help="API tokens: making, listing and revoking them.", no_args_is_help=True)
 projects_ = typer.Typer(help="Projects, the tenants: making and listing them.", no_args_is_help=True)
-images = typer.Typer(help="Images of a running service, as a client of its API.", no_args_is_help=True)
-cli.add_typer(images, name="image")
+cli.add_typer(image.cli, name="image")
 cli.add_typer(tokens, name="token")
 cli.add_typer(projects_, name="project")
 
@@ -251,75 +251,6 @@ def revoke_token(
     print(f"Revoked {prefix}.")
 
 
-Url = Annotated[str, typer.Option(envvar="IMAGE_SERVICE_URL", help="Where the service answers.")]
-Token = Annotated[str, typer.Option(envvar="IMAGE_SERVICE_TOKEN", help="A token of your project: img_…")]
-LOCAL = "http://127.0.0.1:8000"
-
-
-@images.command("upload")
-def upload_image(
-    file: Annotated[Path, typer.Argument(help="The file to send, of any size that the service takes.")],
-    *,
-    token: Token,
-    url: Url = LOCAL,
-) -> None:
-    """Send a file to the service and print its upload's id, of which images are made.
-
-    After an interruption the same command goes on where it was.
-    """
-    print(as_client(url, token, lambda client: _upload(client, file)))
-
-
-async def _upload(client: transfer.Client, file: Path) -> str:
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    console = Console(stderr=True)
-    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    name = TextColumn("{task.description}", markup=False)
-    with Progress(name, *columns, console=console, disable=not console.is_terminal, transient=True) as progress:
-        task = progress.add_task(file.name, total=None)
-        upload = await client.upload(file, lambda done, total: progress.update(task, completed=done, total=total))
-    say(f"{file.name} has arrived, SHA-256 {upload['checksum']['value']}.")
-    return str(upload["id"])
-
-
-@images.command("list")
-def list_images(*, token: Token, url: Url = LOCAL) -> None:
-    """List the images that your project can use."""
-    rows = as_client(url, token, _images)
-    header = ["ID", "NAME", "KIND", "STATUS", "VISIBILITY", "OWNER", "MIB"]
-    show(header, rows)
-
-
-async def _images(client: transfer.Client) -> list[list[str]]:
-    return [
-        [
-            *(image[name] for name in ("id", "name", "kind", "status", "visibility")),
-            image["owner"]["name"],
-            "-" if image["sizeBytes"] is None else str(-(-image["sizeBytes"] >> 20)),
-        ]
-        async for image in client.images()
-    ]
-
-
-def as_client(url: str, token: str, work: Callable[[transfer.Client], Coroutine[Any, Any, T]]) -> T:
-    """What the work answers with a client of a service. What does not work is one sentence, and exit status 1."""
-    from app import transfer
-
-    async def connected() -> T:
-        async with transfer.connected(url, token) as client:
-            return await work(client)
-
-    try:
-        return asyncio.run(connected())
-    except transfer.TransferFailed as error:
-        say(str(error))
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-
-
 # ---------------------------------------------------------------- what the commands share
 
 
@@ -385,23 +316,6 @@ def duration(text: str) -> timedelta:
         raise typer.BadParameter(f"{text!r} is not a number and a unit: 90m, 12h, 30d, 4w.", param_hint="--expires")
     unit = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}[match[2]]
     return timedelta(**{unit: int(match[1])})
-
-
-def moment(time: datetime | None) -> str:
-    """A time as lists show it."""
-    return "-" if time is None else time.astimezone(UTC).strftime("%Y-%m-%d %H:%MZ")
-
-
-def show(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print aligned columns; what reads them may split lines at two blanks."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    for row in (header, *rows):
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def say(sentence: str) -> None:
-    """Tell people, not programs."""
-    print(sentence, file=sys.stderr, flush=True)
 
 
 def main() -> None:

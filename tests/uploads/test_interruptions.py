@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 import aiotus
 import pytest
 
-from app import transfer
+from app.transfer.client import connected
+from app.transfer.uploading import upload as send
 from app.uploads import intake
 from tests.uploads.conftest import MIB, Sender, cutting
 
@@ -153,9 +154,9 @@ async def test_our_client_gets_a_file_over_a_network_that_breaks(sender, service
 
     async with (
         cutting(service.url, [chance.randrange(50_000, MIB) for _ in range(4)]) as url,
-        transfer.connected(url, sender.client.token, pauses_s=[0.02] * 50) as client,
+        connected(url, sender.client.token, pauses_s=[0.02] * 50) as client,
     ):
-        upload = await client.upload(path, lambda done, total: told.append((done, total)))
+        upload = await send(client, path, lambda done, total: told.append((done, total)))
 
     assert upload["checksum"]["value"] == sha256(path.read_bytes())
     assert told[-1] == (6 * MIB, 6 * MIB)

@@ -9,8 +9,9 @@ import random
 import socket
 from contextlib import AsyncExitStack
 
-from app import transfer
 from app.demo.access import FILE
+from app.transfer.client import connected
+from app.transfer.uploading import upload as send
 from tests.command import started
 
 MIB = 1 << 20
@@ -40,10 +41,8 @@ async def test_a_service_that_is_killed_goes_on_with_the_file(scratch, tmp_path)
         )
         await first.read_until("Serving", errors=True)
         token = json.loads((data / FILE).read_text())["tokens"]["alice"]
-        client = await stack.enter_async_context(
-            transfer.connected(f"http://127.0.0.1:{port}", token, pauses_s=[0.1] * 300)
-        )
-        sending = asyncio.create_task(client.upload(path, watch))
+        client = await stack.enter_async_context(connected(f"http://127.0.0.1:{port}", token, pauses_s=[0.1] * 300))
+        sending = asyncio.create_task(send(client, path, watch))
         waiting = asyncio.create_task(far_enough.wait())
         await asyncio.wait([sending, waiting], return_when=asyncio.FIRST_COMPLETED)
         first.process.kill()

@@ -1,0 +1,1 @@
+"""Groups of commands of the command line that are apart from `app.__main__`."""
