@@ -21,6 +21,7 @@ from app.downloads import Downloads
 from app.ecs.flavors import install_flavors
 from app.errors import StartupError
 from app.exports import janitor as exports
+from app.fetching import schemes
 from app.settings import Settings
 from app.tus import REQUEST_HEADERS, RESPONSE_HEADERS, Tus
 from app.uploads import intake, janitor
@@ -102,6 +103,7 @@ async def running(settings: Settings, *, work: bool) -> AsyncIterator[None]:
         db.make_folder(settings.data_dir)
         engine = make_engine(settings)
         introduce(engine)
+        schemes.use(settings)
         if work and url is None:  # first: the file is not brought up to date under another version that works on it
             await stack.enter_async_context(owning(engine))
         await db.connect(url, settings.data_dir)

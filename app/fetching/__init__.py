@@ -1,0 +1,1 @@
+"""Fetching files from elsewhere: by HTTP, and by whatever other scheme has an opener."""
