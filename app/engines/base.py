@@ -4,8 +4,8 @@ Every id is a UUID of the service's own, committed to its database before the en
 it: repeated after a crash, it answers what the first call did. An engine keeps no meaning: which project owns a machine, who may
 launch an image and why is none of its business.
 
-All verbs raise `EngineError` (with code ENGINE_FAILED, NO_CAPACITY, INSUFFICIENT_STORAGE or TIMED_OUT and a message for the machine's
-owner) and leave nothing of a failed attempt behind, and `NotFound` for an id that the engine has never heard of.
+All verbs raise `EngineError` (with code ENGINE_FAILED, NO_CAPACITY, INSUFFICIENT_STORAGE, TIMED_OUT or DAMAGED and a message for the
+machine's owner) and leave nothing of a failed attempt behind, and `NotFound` for an id that the engine has never heard of.
 """
 
 from __future__ import annotations
@@ -187,6 +187,17 @@ class Sealed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Chains:
+    """On which layers contents and disks stand, each its own first.
+
+    Two that name the same layer share its bytes; else the names mean nothing. A chain ends early at a layer that cannot be read.
+    """
+
+    contents: Mapping[UUID, Sequence[str]]
+    disks: Mapping[UUID, Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """All ids that the database knows: whatever else an engine finds is rubbish."""
 
@@ -225,7 +236,12 @@ class Contents(Protocol):
         """
 
     async def delete_disk(self, disk_id: UUID) -> None:
-        """Forget a disk that no machine has. What is gone already is a success; contents sealed from it stay."""
+        """Forget a disk that no machine runs on. What is gone already is a success; contents sealed from it stay.
+
+        A machine that is off may have it: it cannot be started again until there is a disk of that id.
+
+        Raises: EngineError: ENGINE_FAILED when a running machine has it.
+        """
 
     async def seal(self, contents: Mapping[UUID, UUID], *, machine_id: UUID | None, freeze: bool = False) -> Sealed:
         """Keep what disks hold now: disk id -> the id that its content gets. Nothing is copied; the disks go on from there.
@@ -257,7 +273,7 @@ class Contents(Protocol):
     async def verify(self, content_id: UUID, progress: Progress) -> str:
         """The SHA-256 of all bytes as a guest sees them, in hexadecimal; read from the store each time.
 
-        Raises: NotFound. EngineError: ENGINE_FAILED when it cannot be read: it is damaged. What progress raises.
+        Raises: NotFound. EngineError: DAMAGED when its bytes cannot be read as they lie in the store. What progress raises.
         """
 
     async def compact(self, content_id: UUID, progress: Progress) -> None:
@@ -277,6 +293,9 @@ class Contents(Protocol):
 
         Raises: NotFound.
         """
+
+    async def chains(self) -> Chains:
+        """What stands on what, for whoever looks for long chains, or for all that a damaged layer is part of. Cheap: nothing is read twice."""
 
     async def describe(self, content_id: UUID) -> ContentFacts:
         """Raises: NotFound."""

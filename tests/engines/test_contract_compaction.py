@@ -6,7 +6,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from app.demo.hello import fill_sector
-from app.errors import NotFound
+from app.enums import ErrorCode
+from app.errors import EngineError, NotFound
 from tests.engines.lab import MIB, Lab, QemuLab, digest, no_progress
 from tests.engines.victim import Compact, CompactDisk, Point, kill_at
 
@@ -243,3 +244,80 @@ async def test_a_kill_before_a_chain_of_a_machine_that_is_off_is_shortened_loses
     await qemu.engine.contents.compact_disk(disk_id, no_progress)
     await qemu.engine.contents.seal({disk_id: contents[2]}, machine_id=None)
     assert await qemu.read(contents[2]) == await qemu.read(await qemu.hello())
+
+
+async def test_chains_say_what_stands_on_what(lab: Lab) -> None:
+    hello = await lab.hello()
+    disk_id, lower, upper = await lab.disk(hello), lab.content(), lab.content()
+    branch = await lab.disk(hello)
+    for content_id in (lower, upper):
+        await lab.engine.contents.seal({disk_id: content_id}, machine_id=None)
+
+    chains = await lab.engine.contents.chains()
+    await lab.engine.contents.compact(upper, no_progress)
+    await lab.engine.contents.compact_disk(disk_id, no_progress)
+    after = await lab.engine.contents.chains()
+
+    (base,) = chains.contents[hello]
+    assert chains.contents[lower][1:] == [base]
+    assert chains.contents[upper][1:] == chains.contents[lower]
+    assert chains.disks[disk_id][1:] == chains.contents[upper]
+    assert chains.disks[branch][1:] == [base]
+    (flat,) = after.contents[upper]
+    assert after.disks[disk_id] == [chains.disks[disk_id][0], flat]
+    assert (after.contents[lower], after.disks[branch]) == (chains.contents[lower], chains.disks[branch])
+    assert (after.contents.keys(), after.disks.keys()) == ({hello, lower, upper}, {disk_id, branch})
+
+
+@pytest.mark.parametrize("harm", [lambda path: path.write_bytes(bytes(512)), lambda path: path.unlink()])
+async def test_nothing_is_swept_while_it_is_unknown_what_a_damaged_layer_stands_on(qemu: QemuLab, harm) -> None:
+    disk_id, contents = await qemu.disk(await qemu.hello()), [qemu.content() for _ in range(3)]
+    for content_id in contents:
+        await qemu.engine.contents.seal({disk_id: content_id}, machine_id=None)
+    sound = [await qemu.engine.contents.verify(content_id, no_progress) for content_id in contents]
+    path = qemu.root / "layers" / f"{qemu.engine.layer_of(contents[1])}.qcow2"
+    data = path.read_bytes()
+    # Only by way of the damaged layer is it known who needs the one below.
+    qemu.contents.remove(contents[0])
+    harm(path)
+
+    report = await qemu.reopen()
+    with pytest.raises(EngineError) as refusal:
+        await qemu.engine.contents.verify(contents[2], no_progress)
+    await qemu.engine.contents.release(contents[2])
+    qemu.contents.remove(contents[2])
+
+    assert refusal.value.code == ErrorCode.DAMAGED
+    assert report.removed == [f"content {contents[0]}"]
+    path.write_bytes(data)
+    await qemu.reopen()
+    assert await qemu.engine.contents.verify(contents[1], no_progress) == sound[1]
+    assert qemu.leavings() == []
+
+
+@pytest.mark.parametrize("verb", ["create_disk", "copy"])
+async def test_a_disk_or_content_that_is_given_up_is_there_with_its_layer_or_not_at_all(
+    qemu: QemuLab, verb: str
+) -> None:
+    hello = await qemu.hello()
+    for number in range(8):
+        new_id = uuid4()
+        folder = qemu.root / ("disks" if verb == "create_disk" else "contents")
+        work = asyncio.create_task(
+            qemu.engine.contents.create_disk(new_id, size_bytes=4 * MIB, content_id=hello)
+            if verb == "create_disk"
+            else qemu.engine.contents.copy(hello, new_id, no_progress)
+        )
+        # The moment is that at which its record is being written.
+        while not any(str(new_id) in path.name for path in folder.iterdir()) and not work.done():  # noqa: ASYNC110 - no event
+            await asyncio.sleep(0)
+        for _ in range(number):
+            await asyncio.sleep(0)
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+
+        known = (folder / f"{new_id}.json").exists()
+        (qemu.disks if verb == "create_disk" else qemu.contents).update({new_id} if known else ())
+        assert qemu.leavings() == []
+        chains = await qemu.engine.contents.chains()
+        assert known == (new_id in {**chains.disks, **chains.contents})

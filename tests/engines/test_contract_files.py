@@ -165,7 +165,7 @@ async def test_damage_is_found(qemu: QemuLab, damage: str) -> None:
     else:
         with pytest.raises(EngineError) as refusal:
             await qemu.engine.contents.verify(content_id, no_progress)
-        assert refusal.value.code == ErrorCode.ENGINE_FAILED
+        assert refusal.value.code == ErrorCode.DAMAGED
         assert str(qemu.folder) not in refusal.value.message
 
 

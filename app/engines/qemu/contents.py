@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from uuid import UUID
 
-from app.engines.base import ContentFacts, Progress, Sealed
+from app.engines.base import Chains, ContentFacts, Progress, Sealed
 from app.engines.qemu.agent import Agent
 from app.engines.qemu.command import node_of
 from app.engines.qemu.compaction import Compaction
@@ -71,9 +71,10 @@ class QemuContents:
         with engine_errors(self._store), self._layers.pinned(name, *([below] if below else [])):
             await self._layers.create(name, virtual_bytes=size_bytes, backing=below)
             try:
-                await self._records.put_disks({disk_id: name})
+                await to_the_end(self._records.put_disks({disk_id: name}))
             except BaseException:
-                await self._layers.remove(name)
+                if self._records.disks.get(disk_id) != name:
+                    await self._layers.remove(name)
                 raise
 
     async def delete_disk(self, disk_id: UUID) -> None:
@@ -183,6 +184,17 @@ class QemuContents:
         layer = self._records.disks.get(id_) or self._content(id_).layer
         return len(await asyncio.to_thread(self._layers.chain, layer))
 
+    async def chains(self) -> Chains:
+        """What stands on what, by the layers' names."""
+        return await asyncio.to_thread(self._chains)
+
+    def _chains(self) -> Chains:
+        contents, disks = self._records.contents.copy(), self._records.disks.copy()
+        return Chains(
+            contents={content_id: self._layers.chain(record.layer) for content_id, record in contents.items()},
+            disks={disk_id: self._layers.chain(layer) for disk_id, layer in disks.items()},
+        )
+
     async def describe(self, content_id: UUID) -> ContentFacts:
         """How a content lies in the store."""
         record = self._content(content_id)
@@ -224,7 +236,9 @@ class QemuContents:
                     size = self._layers.header(name).virtual_bytes
                     # Before the record: what progress raises must not leave one whose layer is gone.
                     await progress(size_bytes, size_bytes)
-                    await self._records.put_contents({new_id: ContentRecord(name, size, Consistency.STOPPED)})
+                    record = ContentRecord(name, size, Consistency.STOPPED)
+                    await to_the_end(self._records.put_contents({new_id: record}))
                 except BaseException:
-                    await self._layers.remove(name)
+                    if new_id not in self._records.contents:
+                        await self._layers.remove(name)
                     raise

@@ -41,7 +41,7 @@ class Extent:
 def read_extent(line: bytes) -> Extent | None:
     """One line of what `qemu-img map --output=json` says; None for one that holds no extent.
 
-    Raises: EngineError: ENGINE_FAILED for one whose bytes cannot be read from the file as they are.
+    Raises: EngineError: DAMAGED for one whose bytes cannot be read from the file as they are.
     """
     text = line.strip().strip(b"[],")
     if not text:
@@ -50,14 +50,14 @@ def read_extent(line: bytes) -> Extent | None:
     if said["zero"] or not said["data"]:
         return Extent(said["length"], said["depth"], None)
     if "offset" not in said:
-        raise EngineError(ErrorCode.ENGINE_FAILED, "a layer is compressed or damaged")
+        raise EngineError(ErrorCode.DAMAGED, "a layer is compressed or damaged")
     return Extent(said["length"], said["depth"], said["offset"])
 
 
 async def sha256_of(lines: AsyncIterator[bytes], files: Sequence[Path], progress: Progress, *, total_bytes: int) -> str:
     """The SHA-256 of a disk; `lines` say where it lies, `files` are its layers, top first.
 
-    Raises: EngineError: ENGINE_FAILED: it is damaged. What progress raises.
+    Raises: EngineError: DAMAGED. What progress raises.
     """
     digest, done = hashlib.sha256(), 0
     # Not a thread that others use later: its priority cannot be raised again.
@@ -70,7 +70,7 @@ async def sha256_of(lines: AsyncIterator[bytes], files: Sequence[Path], progress
                 if extent.offset is None:
                     _add_zeros(digest.update, extent.length)
                 elif extent.offset + extent.length >= sizes[extent.depth] + CLUSTER_BYTES:
-                    raise EngineError(ErrorCode.ENGINE_FAILED, "a layer is damaged: it ends too soon")
+                    raise EngineError(ErrorCode.DAMAGED, "a layer is damaged: it ends too soon")
                 else:
                     _add_file(digest.update, handles[extent.depth].fileno(), extent.offset, extent.length)
 
@@ -80,7 +80,7 @@ async def sha256_of(lines: AsyncIterator[bytes], files: Sequence[Path], progress
             done += sum(extent.length for extent in extents)
             await progress(min(done, total_bytes), total_bytes)
     if done != total_bytes:
-        raise EngineError(ErrorCode.ENGINE_FAILED, "a layer is damaged: it is not as long as it says")
+        raise EngineError(ErrorCode.DAMAGED, "a layer is damaged: it is not as long as it says")
     return digest.hexdigest()
 
 

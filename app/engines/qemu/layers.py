@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import secrets
 import struct
@@ -14,6 +15,8 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from app.engines.base import Progress
 from app.engines.qemu.hashing import sha256_of
 from app.engines.qemu.store import sync_folder
@@ -23,7 +26,11 @@ from app.errors import EngineError
 
 SUFFIX = ".qcow2"
 CLUSTER_BYTES = 65536
+LOST = frozenset({errno.EIO, errno.ENOENT})
+"""What reading a layer fails with when it is the layer's fault."""
 OPTIONS = f"cluster_size={CLUSTER_BYTES},lazy_refcounts=off,compat=1.1"
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,12 +189,18 @@ class Layers:
     async def sha256(self, name: str, progress: Progress) -> str:
         """The SHA-256 of what a guest would read from a layer. The caller has pinned it.
 
-        Raises: EngineError: ENGINE_FAILED: it cannot be read. What progress raises.
+        Raises: EngineError: DAMAGED: it cannot be read. What progress raises.
         """
         files = [self.path(layer) for layer in self.chain(name)]
-        lines = self._tools.lines("map", "--output=json", "-f", "qcow2", str(self.path(name)))
-        async with aclosing(lines):
-            return await sha256_of(lines, files, progress, total_bytes=self.header(name).virtual_bytes)
+        map_ = ("map", "--output=json", "-f", "qcow2", str(self.path(name)))
+        lines = self._tools.lines(*map_, failure=ErrorCode.DAMAGED)
+        try:
+            async with aclosing(lines):
+                return await sha256_of(lines, files, progress, total_bytes=self.header(name).virtual_bytes)
+        except OSError as error:
+            if error.errno in LOST:
+                raise EngineError(ErrorCode.DAMAGED, f"a layer cannot be read: {error.strerror}") from error
+            raise
 
     async def repair(self, name: str) -> None:
         """Give back the clusters that a killed machine has left unaccounted for.
@@ -226,10 +239,10 @@ class Layers:
         await asyncio.to_thread(self.path(name).unlink, missing_ok=True)
 
     def header(self, name: str) -> Header:
-        """Raises: EngineError: ENGINE_FAILED when the layer is missing or broken."""
+        """Raises: EngineError: DAMAGED when the layer is missing or broken."""
         header = read_header(self.path(name))
         if header is None:
-            raise EngineError(ErrorCode.ENGINE_FAILED, f"layer {name} is missing or broken")
+            raise EngineError(ErrorCode.DAMAGED, f"layer {name} is missing or broken")
         return header
 
     def allocated_bytes(self, name: str) -> int:
@@ -237,7 +250,7 @@ class Layers:
         try:
             return self.path(name).stat().st_blocks * 512
         except FileNotFoundError:
-            raise EngineError(ErrorCode.ENGINE_FAILED, f"layer {name} is missing") from None
+            raise EngineError(ErrorCode.DAMAGED, f"layer {name} is missing") from None
 
     def chain_bytes(self, name: str) -> int:
         """How much a flat copy of a layer takes at most."""
@@ -246,12 +259,12 @@ class Layers:
     def written_bytes(self, name: str) -> int:
         """What was written to one layer, in whole clusters, without the tables that say where they are.
 
-        Raises: EngineError: ENGINE_FAILED when it is missing or broken.
+        Raises: EngineError: DAMAGED when it is missing or broken.
         """
         try:
             return count_clusters(self.path(name)) * CLUSTER_BYTES
         except (FileNotFoundError, struct.error, ValueError):
-            raise EngineError(ErrorCode.ENGINE_FAILED, f"layer {name} is missing or broken") from None
+            raise EngineError(ErrorCode.DAMAGED, f"layer {name} is missing or broken") from None
 
     def chain(self, name: str) -> list[str]:
         """A layer and all below it, top first."""
@@ -277,17 +290,23 @@ class Layers:
         """Remove the layers that neither a root nor work under way reaches, and answer their names.
 
         Pins, then roots, are read after the folder is listed: a layer made meanwhile is not listed, one finished meanwhile is a root.
+        While a layer that is needed cannot be read, nobody knows what it stands on: then nothing goes, so that it can be repaired.
         """
         async with self._sweeping:
             return await asyncio.to_thread(self._sweep, roots)
 
     def _sweep(self, roots: Callable[[], Collection[str]]) -> list[str]:
         found = {path.name.removesuffix(SUFFIX): path for path in self._folder.iterdir()}
-        needed: set[str] = set()
-        for root in [*self._pins, *roots()]:
+        pins, finished, needed = list(self._pins), roots(), set[str]()
+        for root in [*pins, *finished]:
             current: str | None = root
             while current is not None and current not in needed:
                 needed.add(current)
+                # One in the making stands on what is pinned with it.
+                is_finished = current in finished or current != root
+                if is_finished and current not in self._parents and read_header(self.path(current)) is None:
+                    log.warning("layers_kept", unreadable=current)
+                    return []
                 current = self._parent(current)
         rubbish = found.keys() - needed
         for name in rubbish:

@@ -64,16 +64,16 @@ class Tools:
         """
         await self._run(arguments, frozenset({0}), on_percent, is_modest=is_modest)
 
-    async def lines(self, *arguments: str) -> AsyncGenerator[bytes, None]:
+    async def lines(self, *arguments: str, failure: ErrorCode) -> AsyncGenerator[bytes, None]:
         """What qemu-img says, line by line, however long it takes.
 
-        Raises: EngineError: ENGINE_FAILED with what the tool said.
+        Raises: EngineError: with what the tool said: `failure` when it gave up, ENGINE_FAILED when it was killed.
         """
         async with self._running(arguments) as (process, errors):
             assert process.stdout is not None
             async for line in process.stdout:
                 yield line
-            await self._end(arguments, process, errors, accept=frozenset({0}))
+            await self._end(arguments, process, errors, accept=frozenset({0}), failure=failure)
 
     async def _run(
         self,
@@ -124,6 +124,7 @@ class Tools:
         errors: asyncio.Future[bytes],
         *,
         accept: frozenset[int],
+        failure: ErrorCode = ErrorCode.ENGINE_FAILED,
     ) -> int:
         said = (await errors).decode(errors="replace").strip()
         status = await process.wait()
@@ -133,4 +134,5 @@ class Tools:
             raise EngineError(ErrorCode.INSUFFICIENT_STORAGE, "the engine's store is full")
         for path in filter(os.path.isabs, arguments):
             said = said.replace(path, Path(path).name)
-        raise EngineError(ErrorCode.ENGINE_FAILED, f"qemu-img {arguments[0]} failed ({status}): {said[-300:]}")
+        code = failure if status > 0 else ErrorCode.ENGINE_FAILED
+        raise EngineError(code, f"qemu-img {arguments[0]} failed ({status}): {said[-300:]}")
