@@ -28,6 +28,7 @@ from app.jobs.runner import Runner
 from app.jobs.work import Handler
 from app.runtime import Runtime
 from app.settings import Settings
+from app.sources import importing
 from app.sources import jobs as sources
 
 log = structlog.get_logger(__name__)
@@ -35,7 +36,7 @@ log = structlog.get_logger(__name__)
 HANDLERS: Mapping[JobType, Handler] = {
     JobType.CREATE_IMAGE: sources.CreateImage(),
     JobType.CREATE_FULL_ECS_IMAGE: sources.CreateFullEcsImage(),
-    JobType.IMPORT_IMAGE: sources.ImportImage(),
+    JobType.IMPORT_IMAGE: importing.ImportImage(),
     JobType.COPY_IMAGE: sources.CopyImage(),
     JobType.EXPORT_IMAGE: exports.ExportImage(),
     JobType.DELETE_IMAGE: sources.DeleteImage(),

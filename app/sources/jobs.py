@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -15,21 +13,15 @@ from app.contents.models import Content
 from app.disks import holding as disks
 from app.ecs import holding
 from app.engines.base import ContentFacts
-from app.enums import Consistency, ContentState, DiskFormat, ErrorCode, ImageKind, ImageStatus
-from app.errors import Refused, ServiceError
-from app.files import free_bytes
-from app.images.models import Image, ImageDisk
+from app.enums import Consistency, ContentState, ImageStatus
+from app.errors import ServiceError
+from app.images.models import ImageDisk
 from app.jobs.work import Work
 from app.projects import quotas
 from app.runtime import Runtime
-from app.sources.inspection import ENGINE_NAMES, Inspected, inspect
-from app.uploads import service as uploads
-
-TO_BLAME = (ErrorCode.UNSAFE_FILE, ErrorCode.DISK_TOO_LARGE)
-"""Failures of a file that no other try would make good."""
 
 
-class _MakesImage(ABC):
+class MakesImage(ABC):
     """A job that makes one image."""
 
     cancellable = True
@@ -62,7 +54,7 @@ async def _let_go_of_source(work: Work) -> None:
             await holding.let_go(ecs_id, work.id)
 
 
-async def _activate(
+async def activate(
     work: Work,
     made: Mapping[UUID, ContentFacts],
     *,
@@ -88,7 +80,7 @@ async def _activate(
     await work.finish()
 
 
-def _bytes(work: Work, phase: str) -> Any:
+def progress_of(work: Work, phase: str) -> Any:
     """Progress of copying as progress of the job; the first and last per cent are for the rest."""
 
     async def progress(done: int, total: int) -> None:
@@ -98,7 +90,7 @@ def _bytes(work: Work, phase: str) -> Any:
     return progress
 
 
-class CreateImage(_MakesImage):
+class CreateImage(MakesImage):
     """An image of one disk: seal, copy, let the sealed content go."""
 
     def content_ids(self, work: Work) -> Sequence[UUID]:
@@ -111,12 +103,12 @@ class CreateImage(_MakesImage):
         engine = runtime.engine.contents
         await states.IMAGE.move(str(work.image_id), ImageStatus.SAVING)
         consistency = await self._seal(runtime, work, sealed_id)
-        facts = await engine.copy(sealed_id, copy_id, _bytes(work, "copying the disk"))
+        facts = await engine.copy(sealed_id, copy_id, progress_of(work, "copying the disk"))
         await engine.release(sealed_id)
         async with db.transaction():
             await states.CONTENT.move(sealed_id, ContentState.RELEASED)
             await contents.forget([sealed_id])
-            await _activate(work, {copy_id: facts}, consistency=consistency, stored_bytes=facts.own_bytes)
+            await activate(work, {copy_id: facts}, consistency=consistency, stored_bytes=facts.own_bytes)
 
     async def _seal(self, runtime: Runtime, work: Work, sealed_id: UUID) -> Consistency | None:
         """Seal the disk, unless that was done before a crash: then the disk may be elsewhere by now, or gone."""
@@ -134,7 +126,7 @@ class CreateImage(_MakesImage):
         return sealed.consistency
 
 
-class CopyImage(_MakesImage):
+class CopyImage(MakesImage):
     """A copy of another image's only disk. Until it is there, the new image's disk holds what is copied."""
 
     def content_ids(self, work: Work) -> Sequence[UUID]:
@@ -146,12 +138,12 @@ class CopyImage(_MakesImage):
         (copy_id,) = self.content_ids(work)
         original_id = UUID(str(work.input["original_id"]))
         await states.IMAGE.move(str(work.image_id), ImageStatus.SAVING)
-        facts = await runtime.engine.contents.copy(original_id, copy_id, _bytes(work, "copying the disk"))
+        facts = await runtime.engine.contents.copy(original_id, copy_id, progress_of(work, "copying the disk"))
         consistency = (await Content.get(id=original_id)).consistency
         async with db.transaction():
             await ImageDisk.filter(image_id=work.image_id).update(content_id=copy_id)
             await contents.let_go([original_id], project_id=work.project_id)
-            await _activate(work, {copy_id: facts}, consistency=consistency, stored_bytes=facts.own_bytes)
+            await activate(work, {copy_id: facts}, consistency=consistency, stored_bytes=facts.own_bytes)
 
     async def abandon(self, runtime: Runtime, work: Work, error: ServiceError) -> None:
         """As for every image; and what was to be copied is not held any more."""
@@ -160,7 +152,7 @@ class CopyImage(_MakesImage):
             await contents.let_go([UUID(str(work.input["original_id"]))], project_id=work.project_id)
 
 
-class CreateFullEcsImage(_MakesImage):
+class CreateFullEcsImage(MakesImage):
     """A full-ECS image: seal all disks, and that is it. One of a backup holds what was sealed before."""
 
     def content_ids(self, work: Work) -> Sequence[UUID]:
@@ -180,78 +172,13 @@ class CreateFullEcsImage(_MakesImage):
             async with db.transaction():
                 sealed_before = await Content.filter(image_disks__image_id=work.image_id)
                 virtual_bytes = sum(content.virtual_bytes for content in sealed_before)
-                await _activate(work, {}, consistency=None, stored_bytes=0, virtual_bytes=virtual_bytes)
+                await activate(work, {}, consistency=None, stored_bytes=0, virtual_bytes=virtual_bytes)
             return
         await work.progress(0.0, phase="sealing the disks")
         ecs_id = UUID(str(work.input["ecs_id"]))
         sealed = await runtime.engine.contents.seal(self.seals(work), machine_id=ecs_id, freeze=True)
         async with db.transaction():
-            await _activate(work, sealed.contents, consistency=sealed.consistency, stored_bytes=0)
-
-
-class ImportImage(_MakesImage):
-    """An image of a disk file: one that the installation itself brought, or an upload, which nobody trusts until it was looked at."""
-
-    def content_ids(self, work: Work) -> Sequence[UUID]:
-        """The only one."""
-        return [UUID(str(work.input["content_id"]))]
-
-    async def run(self, runtime: Runtime, work: Work) -> None:
-        """The file is copied into the store, and removed."""
-        (content_id,) = self.content_ids(work)
-        await states.IMAGE.move(str(work.image_id), ImageStatus.IMPORTING)
-        if "upload_id" in work.input:
-            await self._import(runtime, work, content_id)
-            return
-        path, format_ = Path(str(work.input["path"])), str(work.input["format"])
-        progress = _bytes(work, "reading the file")
-        facts = await runtime.engine.contents.ingest(path, format=format_, content_id=content_id, progress=progress)
-        async with db.transaction():
-            await _activate(work, {content_id: facts}, consistency=Consistency.STOPPED, stored_bytes=facts.own_bytes)
-        await asyncio.to_thread(path.unlink, missing_ok=True)
-
-    async def _import(self, runtime: Runtime, work: Work, content_id: UUID) -> None:
-        upload_id = UUID(str(work.input["upload_id"]))
-        path = uploads.path_of(runtime.settings.data_dir, upload_id)
-        declared, kind = work.input["format"], ImageKind(str(work.input["kind"]))
-        await work.progress(0.0, phase="looking at the file")
-        file = await inspect(path, declared=DiskFormat(str(declared)) if declared else None, kind=kind)
-        image = await Image.get(id=work.image_id)
-        _check_size(file, image.min_disk_gib)
-        room = await asyncio.to_thread(free_bytes, runtime.settings.data_dir)
-        if file.needed_bytes + (runtime.settings.reserve_disk_mib << 20) > room:
-            message = f"The service has no room for {file.needed_bytes >> 20} MiB more."
-            raise Refused(ErrorCode.INSUFFICIENT_STORAGE, message)
-        progress, name = _bytes(work, "converting the file"), ENGINE_NAMES[file.format]
-        facts = await runtime.engine.contents.ingest(path, format=name, content_id=content_id, progress=progress)
-        async with db.transaction():
-            await Image.filter(id=image.id).update(
-                min_disk_gib=max(image.min_disk_gib, file.size_gib),
-                disk_format=DiskFormat.QCOW2,
-                source_format=file.format,
-            )
-            await ImageDisk.filter(content_id=content_id).update(size_gib=file.size_gib)
-            await uploads.use_up(upload_id)
-            await _activate(work, {content_id: facts}, consistency=Consistency.STOPPED, stored_bytes=facts.own_bytes)
-        await uploads.discard(upload_id)
-
-    async def let_go(self, work: Work, error: ServiceError) -> None:
-        """An upload that is not to blame can be tried again; one that is, cannot."""
-        if "upload_id" in work.input:
-            upload_id = UUID(str(work.input["upload_id"]))
-            await (uploads.reject(upload_id, error) if error.code in TO_BLAME else uploads.put_back(upload_id))
-
-    async def abandon(self, runtime: Runtime, work: Work, error: ServiceError) -> None:
-        """As for every image; and a file that cannot be used is removed."""
-        await super().abandon(runtime, work, error)
-        if "upload_id" in work.input and error.code in TO_BLAME:
-            await uploads.discard(UUID(str(work.input["upload_id"])))
-
-
-def _check_size(file: Inspected, min_disk_gib: int) -> None:
-    if 0 < min_disk_gib < file.size_gib:
-        message = f"The disk in the file needs {file.size_gib} GiB; minDiskGib {min_disk_gib} is too little."
-        raise Refused(ErrorCode.DISK_TOO_SMALL, message, otc="IMG.0055")
+            await activate(work, sealed.contents, consistency=sealed.consistency, stored_bytes=0)
 
 
 class DeleteImage:
