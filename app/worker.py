@@ -78,7 +78,9 @@ def make_engine(settings: Settings) -> QemuEngine:
 
 def introduce(engine: Engine) -> None:
     """Let requests know the engine."""
-    host.use(host.Host(engine=engine.name, capabilities=engine.capabilities, consoles=engine.consoles))
+    host.use(
+        host.Host(engine=engine.name, capabilities=engine.capabilities, consoles=engine.consoles, files=engine.files)
+    )
 
 
 @asynccontextmanager

@@ -1,10 +1,10 @@
-"""What requests may know of the engine: what it is, what it can do, and its consoles to read. Set once, when the service starts."""
+"""What requests may know of the engine: what it is, what it can do, and what it lets them read. Set once, when the service starts."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.engines.base import Capabilities, Consoles
+from app.engines.base import Capabilities, Consoles, Files
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +14,7 @@ class Host:
     engine: str
     capabilities: Capabilities
     consoles: Consoles
+    files: Files
 
 
 class _Current:

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 from uuid import UUID
 
 from app.enums import Architecture, Consistency, Firmware
@@ -179,6 +179,16 @@ class ContentFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FileFacts:
+    """A disk file from outside, as far as it has to be known before it is taken in."""
+
+    virtual_bytes: int
+    """Of the disk in it."""
+    needed_bytes: int | None
+    """What it takes in the store at most. None when the disk is larger than was asked for: then nothing more was looked at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sealed:
     """What a seal made."""
 
@@ -258,10 +268,31 @@ class Contents(Protocol):
         Raises: NotFound. EngineError: INSUFFICIENT_STORAGE, ENGINE_FAILED. What progress raises, with nothing left behind.
         """
 
-    async def ingest(self, path: Path, *, format: str, content_id: UUID, progress: Progress) -> ContentFacts:
-        """Make a content from a trusted disk file ("raw", "qcow2", "vmdk", "vpc", "vhdx", "vdi"), which is copied and not kept.
+    async def inspect(self, path: Path, *, format: str, max_bytes: int) -> FileFacts:
+        """Look at a disk file that nobody trusts yet ("raw", "qcow2", "vmdk", "vpc", "vhdx", "vdi", "qed", "qcow").
 
-        Raises: EngineError: ENGINE_FAILED when the file is not of that format, INSUFFICIENT_STORAGE.
+        What it says of other files is never followed into the store: it has to be whole alone. Memory, time and processor that this
+        takes are limited, and grow with the file. `max_bytes`: the largest disk that is of interest.
+
+        Raises: EngineError: DAMAGED: it is not of that format, broken, encrypted, or names other files. TIMED_OUT: beyond the limits.
+        """
+
+    async def ingest(
+        self, path: Path, *, format: str, content_id: UUID, progress: Progress, needed_bytes: int | None = None
+    ) -> ContentFacts:
+        """Make a content from a disk file of a format that `inspect` knows, which is copied and not kept.
+
+        `needed_bytes`: as `inspect` said of a file from outside; memory, time, processor and the bytes written are limited by it. None
+        for a file of the service's own.
+
+        Raises: EngineError: DAMAGED when the file cannot be read to its end as one of that format, TIMED_OUT beyond the limits,
+        INSUFFICIENT_STORAGE, ENGINE_FAILED. What progress raises, with nothing left behind.
+        """
+
+    async def read(self, content_id: UUID, offset: int, length: int) -> bytes:
+        """Some bytes of a content as a guest sees them, at most 1 MiB at once; fewer where it ends, none beyond.
+
+        Raises: NotFound. EngineError: DAMAGED.
         """
 
     async def export(self, content_id: UUID, path: Path, *, format: str, progress: Progress) -> None:
@@ -295,7 +326,7 @@ class Contents(Protocol):
         """
 
     async def chains(self) -> Chains:
-        """What stands on what, for whoever looks for long chains, or for all that a damaged layer is part of. Cheap: nothing is read twice."""
+        """What stands on what: for whoever looks for long chains, or for all that a damaged layer is part of."""
 
     async def describe(self, content_id: UUID) -> ContentFacts:
         """Raises: NotFound."""
@@ -322,6 +353,36 @@ class Consoles(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LentFile:
+    """A content as a disk file that stands for itself. Whoever was lent it closes `file`.
+
+    Until then its bytes can be read, even when the content is released meanwhile.
+    """
+
+    file: BinaryIO
+    format: str
+    """Such as "qcow2"."""
+
+    @property
+    def path(self) -> Path:
+        """Where this process can open it once more, as long as `file` is open."""
+        return Path(f"/proc/self/fd/{self.file.fileno()}")
+
+
+class Files(Protocol):
+    """Contents as files, read-only, from any process of the host."""
+
+    async def lend(self, content_id: UUID) -> LentFile:
+        """The file of a content that shares no bytes with others, as `copy` and `ingest` make them.
+
+        It is the same file, byte for byte, as long as there is the content: a content never changes, and compaction leaves one that
+        stands alone as it is.
+
+        Raises: NotFound. Unsupported: the content stands on others, so no file has all of it. EngineError: DAMAGED.
+        """
+
+
 class Engine(Protocol):
     """One engine: the machines and disks of one store."""
 
@@ -344,6 +405,10 @@ class Engine(Protocol):
     @property
     def consoles(self) -> Consoles:
         """Its consoles."""
+
+    @property
+    def files(self) -> Files:
+        """Its contents as files."""
 
     async def open(self) -> None:
         """Take the store, which no other process may own meanwhile.

@@ -14,6 +14,7 @@ from app.engines.qemu.contents import QemuContents
 from app.engines.qemu.exporting import Exports
 from app.engines.qemu.journal import Seals
 from app.engines.qemu.layers import Layers
+from app.engines.qemu.lending import QemuFiles
 from app.engines.qemu.machines import QemuMachines
 from app.engines.qemu.plugging import Plugs
 from app.engines.qemu.records import Records
@@ -60,7 +61,7 @@ class QemuEngine:
             machines=self._machines,
             reserve_disk_bytes=settings.reserve_disk_bytes,
         )
-        self._consoles = QemuConsoles(settings.root)
+        self._consoles, self._files = QemuConsoles(settings.root), QemuFiles(settings.root)
 
     @property
     def name(self) -> str:
@@ -86,6 +87,11 @@ class QemuEngine:
     def consoles(self) -> QemuConsoles:
         """Its consoles."""
         return self._consoles
+
+    @property
+    def files(self) -> QemuFiles:
+        """Its contents as files."""
+        return self._files
 
     @property
     def accelerator(self) -> str:
