@@ -225,6 +225,8 @@ class ImageFacts(Protocol):
     def status(self) -> ImageStatus: ...
     @property
     def protected(self) -> bool: ...
+    @property
+    def fault_code(self) -> ErrorCode | None: ...
 
 
 IMAGE_SCOPES = {
@@ -250,10 +252,12 @@ USE_OTC = {
     ErrorCode.NOT_ACTIVE: ("Ecs.0032", "IMG.0046"),
     ErrorCode.WRONG_IMAGE_KIND: ("Ecs.0007", "IMG.0024"),
     ErrorCode.NOT_COPYABLE: ("IMG.0128", "IMG.0128"),
+    ErrorCode.DAMAGED: ("Ecs.0032", "IMG.0046"),
 }
 """Codes of ECS, and of IMS where an image is copied."""
 
 
+DAMAGED = "Bytes of the image are not what they were, so that nothing is made of it; the operator knows."
 NOT_EXPORTED = {ImageKind.FULL_ECS: "IMG.0128", ImageKind.ISO: "IMG.0167"}
 """Kinds of images that are not exported, and IMS's codes of the refusals."""
 NEVER_IF_PUBLIC = (ImageAction.DELETE, ImageAction.SHARE, ImageAction.EXPORT)
@@ -292,6 +296,8 @@ def use_refusal(
         return _use(action, ErrorCode.NOT_ACTIVE, f"The image is {image.status.value}, not ACTIVE.")
     if image.kind not in kinds:
         return _use(action, wrong_kind, f"A {image.kind.value} image cannot be {done}.")
+    if image.fault_code is ErrorCode.DAMAGED:
+        return _use(action, ErrorCode.DAMAGED, DAMAGED)
     return None
 
 
@@ -315,7 +321,8 @@ def _state_refusal(action: ImageAction, image: ImageFacts) -> ServiceError | Non
     if action is ImageAction.EXPORT and (otc := NOT_EXPORTED.get(image.kind)):
         return Refused(ErrorCode.NOT_EXPORTABLE, f"No image of kind {image.kind.value} can be exported.", otc=otc)
     if image.status is ImageStatus.ACTIVE:
-        return None
+        is_damaged = action is ImageAction.EXPORT and image.fault_code is ErrorCode.DAMAGED
+        return Refused(ErrorCode.DAMAGED, DAMAGED, otc="IMG.0046") if is_damaged else None
     if action in (ImageAction.SHARE, ImageAction.EXPORT):
         return Refused(ErrorCode.NOT_ACTIVE, f"The image is {image.status.value}, not ACTIVE.", otc="IMG.0046")
     return InvalidState(f"The image is {image.status.value}, not ACTIVE.", otc="IMG.0035")

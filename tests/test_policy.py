@@ -16,7 +16,7 @@ from app import db, policy
 from app.backups.models import Backup
 from app.disks.models import EvsDisk
 from app.ecs.models import EcsInstance
-from app.enums import EcsAction, EcsStatus, ImageAction, ImageKind, ImageStatus, ShareStatus, TokenScope
+from app.enums import EcsAction, EcsStatus, ErrorCode, ImageAction, ImageKind, ImageStatus, ShareStatus, TokenScope
 from app.errors import ServiceError
 from app.images.models import Image, ImageTag
 from app.policy import Caller
@@ -69,17 +69,17 @@ PUBLIC = """
 """A keeper's token is of the image's project and has scope OPERATOR."""
 
 STATES = """
-                QUEUED         SAVING         IMPORTING      ACTIVE         KILLED
-    UPDATE      INVALID_STATE  INVALID_STATE  INVALID_STATE  OK             INVALID_STATE
-    TAG         INVALID_STATE  INVALID_STATE  INVALID_STATE  OK             INVALID_STATE
-    DELETE      INVALID_STATE  INVALID_STATE  INVALID_STATE  OK             OK
-    SHARE       NOT_ACTIVE     NOT_ACTIVE     NOT_ACTIVE     OK             NOT_ACTIVE
-    EXPORT      NOT_ACTIVE     NOT_ACTIVE     NOT_ACTIVE     OK             NOT_ACTIVE
-    COPY        NOT_ACTIVE     NOT_ACTIVE     NOT_ACTIVE     OK             NOT_ACTIVE
-    LAUNCH      NOT_ACTIVE     NOT_ACTIVE     NOT_ACTIVE     OK             NOT_ACTIVE
-    CREATE_DISK NOT_ACTIVE     NOT_ACTIVE     NOT_ACTIVE     OK             NOT_ACTIVE
+                QUEUED         SAVING         IMPORTING      ACTIVE         KILLED         damaged
+    UPDATE      INVALID_STATE  INVALID_STATE  INVALID_STATE  OK             INVALID_STATE  OK
+    TAG         INVALID_STATE  INVALID_STATE  INVALID_STATE  OK             INVALID_STATE  OK
+    DELETE      INVALID_STATE  INVALID_STATE  INVALID_STATE  OK             OK             OK
+    SHARE       NOT_ACTIVE     NOT_ACTIVE     NOT_ACTIVE     OK             NOT_ACTIVE     OK
+    EXPORT      NOT_ACTIVE     NOT_ACTIVE     NOT_ACTIVE     OK             NOT_ACTIVE     DAMAGED
+    COPY        NOT_ACTIVE     NOT_ACTIVE     NOT_ACTIVE     OK             NOT_ACTIVE     DAMAGED
+    LAUNCH      NOT_ACTIVE     NOT_ACTIVE     NOT_ACTIVE     OK             NOT_ACTIVE     DAMAGED
+    CREATE_DISK NOT_ACTIVE     NOT_ACTIVE     NOT_ACTIVE     OK             NOT_ACTIVE     DAMAGED
 """
-"""Of an own image."""
+"""Of an own image; `damaged` is ACTIVE with a fault."""
 
 KINDS = """
                 SYSTEM_DISK       DATA_DISK         FULL_ECS          ISO
@@ -298,12 +298,19 @@ async def test_every_action_on_an_own_image_in_every_state(project):
     wrong = {}
 
     for action, state, expected in cells(STATES):
-        image = await make_image(owner.project_id, status=ImageStatus[state], kind=kind_for(action))
+        is_damaged = {
+            "status": ImageStatus.ACTIVE,
+            "fault_code": ErrorCode.DAMAGED,
+            "fault_message": "",
+            "fault_at": db.now(),
+        }
+        columns = is_damaged if state == "damaged" else {"status": ImageStatus[state]}
+        image = await make_image(owner.project_id, kind=kind_for(action), **columns)
         if problem := await check(owner, action, image, expected):
             wrong[action, state] = problem
 
     assert not wrong
-    assert {state for _, state, _ in cells(STATES)} == set(ImageStatus)
+    assert {state for _, state, _ in cells(STATES)} == {*ImageStatus, "damaged"}
     assert {action for action, _, _ in cells(STATES)} == set(ImageAction) - {ImageAction.ACCEPT, ImageAction.REJECT}
 
 

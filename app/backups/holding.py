@@ -34,18 +34,20 @@ async def check(
 ) -> BackupRow:
     """The same, if the caller may do this to it; `but_image`: an image of it that does not count.
 
-    Raises: NotFound, and what app.policy refuses with: Forbidden, Busy; Refused: BACKUP_HAS_IMAGE, BACKUP_UNAVAILABLE.
+    Raises: NotFound, and what app.policy refuses with: Forbidden, Busy; Refused: BACKUP_HAS_IMAGE, BACKUP_UNAVAILABLE, DAMAGED.
     """
     row = await get_backup(caller, backup_id)
     of_it = policy.images_of_backups(caller).filter(source_backup_id=backup_id)
     has_image = await (of_it.exclude(id=but_image) if but_image else of_it).exists()
     policy.authorize(policy.backup_refusal(caller, action, row, has_image=has_image))
     if action is not BackupAction.DELETE:
-        lost = ~Q(state=ContentState.SEALED) | Q(damaged_at__isnull=False)
-        if await Content.filter(lost, backup_disks__backup_id=backup_id).exists():
-            message = "The backup's bytes are damaged or not there."
+        lost = Content.filter(~Q(state=ContentState.SEALED) | Q(damaged_at__isnull=False))
+        for content in await lost.filter(backup_disks__backup_id=backup_id).order_by("damaged_at").limit(1):
+            code, message = ErrorCode.DAMAGED, "Bytes of the backup are not what they were; the operator knows."
+            if content.damaged_at is None:
+                code, message = ErrorCode.BACKUP_UNAVAILABLE, "The backup's bytes are not there."
             otc = "IMG.0132" if action is BackupAction.CREATE_IMAGE else "Ecs.0048"
-            raise Refused(ErrorCode.BACKUP_UNAVAILABLE, message, otc=otc)
+            raise Refused(code, message, otc=otc)
     return row
 
 

@@ -14,7 +14,7 @@ from app.ecs import host, rules
 from app.ecs.models import Flavor
 from app.ecs.reads import FLAVORS, FlavorRow
 from app.ecs.rules import Launchability
-from app.enums import Architecture, FlavorState, ImageAction, ImageStatus, OsType, ShareStatus
+from app.enums import Architecture, ErrorCode, FlavorState, ImageAction, ImageStatus, OsType, ShareStatus
 from app.errors import NotFound
 from app.filters import RangeFilter
 from app.images import service as images
@@ -160,6 +160,7 @@ async def launchable_on(caller: Caller, where: ImageFilter) -> Q:
         return Q(id__in=[])
     ram = flavor.ram_mib
     condition = Q(status=ImageStatus.ACTIVE, kind__in=list(policy.USES[ImageAction.LAUNCH][0]), min_ram_mib__lte=ram)
+    condition &= Q(fault_code__isnull=True) | ~Q(fault_code=ErrorCode.DAMAGED)
     condition &= Q(max_ram_mib__isnull=True) | Q(max_ram_mib__gte=ram)
     condition &= Q(architecture__isnull=True) | Q(architecture=flavor.architecture)
     condition &= Q(firmware__isnull=True) | Q(firmware__in=list(engine.firmwares))

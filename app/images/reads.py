@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app import faults, policy
-from app.enums import Architecture, Firmware, ImageKind, ImageSourceKind, ImageStatus, ImageVisibility, OsType
+from app.enums import (
+    Architecture,
+    ErrorCode,
+    Firmware,
+    ImageKind,
+    ImageSourceKind,
+    ImageStatus,
+    ImageVisibility,
+    OsType,
+)
 from app.faults import Fault
 from app.images.models import Image, ImageDisk, ImageTag
 from app.projects.reads import PROJECTS
@@ -52,6 +61,7 @@ class ImageRow(Row):
     max_ram_mib: int | None
     stored_bytes: int
     protected: bool
+    fault_code: ErrorCode | None
     supports_user_data: bool
     source_kind: ImageSourceKind
     created_at: datetime
@@ -92,7 +102,7 @@ class ImageRow(Row):
 
     @property
     def fault(self) -> Fault | None:
-        """Why it was killed; nobody's business but the owner's."""
+        """Why it was killed, or that it is damaged; nobody's business but the owner's."""
         return faults.fault_of(self) if self.is_own else None
 
 
@@ -137,5 +147,5 @@ IMAGES = Noun(
     },
     order=("-created_at", "-id"),
 )
-RULE_COLUMNS = ("project_id", "is_public", "kind", "status", "protected")
+RULE_COLUMNS = ("project_id", "is_public", "kind", "status", "protected", "fault_code")
 """What app.policy needs to know of an image."""

@@ -13,6 +13,7 @@ from tortoise.expressions import RawSQL
 from app import db, events, policy, states
 from app.contents import service as contents
 from app.enums import (
+    ErrorCode,
     EventType,
     ImageAction,
     ImageKind,
@@ -174,10 +175,19 @@ class Facts:
     kind: ImageKind
     status: ImageStatus
     protected: bool
+    fault_code: ErrorCode | None
 
     @classmethod
     def of(cls, image: Image) -> Facts:
-        return cls(str(image.id), str(image.project_id), image.is_public, image.kind, image.status, image.protected)
+        return cls(
+            str(image.id),
+            str(image.project_id),
+            image.is_public,
+            image.kind,
+            image.status,
+            image.protected,
+            image.fault_code,
+        )
 
 
 async def _each(image_ids: Sequence[UUID], work: Any) -> list[ServiceError | None]:

@@ -83,7 +83,9 @@ class Image(Node):
         description="As the viewer sees it: the owner of an image that is shared out sees PRIVATE."
     )
     status: ImageStatus = strawberry.field(description="Where it is in its life.")
-    fault: Fault | None = strawberry.field(description="Why it is KILLED. Null to others than the owner.")
+    fault: Fault | None = strawberry.field(
+        description="Why it is KILLED, or, of an ACTIVE one, that it is DAMAGED. Null to others than the owner."
+    )
     os: OperatingSystem | None = strawberry.field(description="Null until detected.")
     architecture: Architecture | None = strawberry.field(description="Of its processor. Null until detected.")
     firmware: Firmware | None = strawberry.field(description="How it boots. Null until detected.")

@@ -211,7 +211,7 @@ async def test_restoring_is_refused_for_each_rule(project, service):
         content_ids = [row.id for row in await content]
         await Content.filter(id__in=content_ids).update(damaged_at=now())
         answer = await refusal(alice, RESTORE, backupId=backup["id"], target=new())
-        assert answer == ("BACKUP_UNAVAILABLE", id_, "Ecs.0048")
+        assert answer == ("DAMAGED", id_, "Ecs.0048")
         await Content.filter(id__in=content_ids).update(damaged_at=None)
     await operate(alice, "stopEcs", machine["id"], force=True)
     data = (await ecs(alice, machine["id"]))["disks"][1]

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from app.db import now
 from app.ecs.models import Flavor
-from app.enums import Architecture, Firmware, FlavorState, ImageStatus, OsType, ShareStatus
+from app.enums import Architecture, ErrorCode, Firmware, FlavorState, ImageStatus, OsType, ShareStatus
 from tests.factories import make_flavor, make_image, make_member
 
 IMAGES: dict[str, dict[str, Any]] = {
@@ -29,6 +30,7 @@ IMAGES: dict[str, dict[str, Any]] = {
     "queued": {"status": ImageStatus.QUEUED},
     "saving": {"status": ImageStatus.SAVING},
     "killed": {"status": ImageStatus.KILLED},
+    "damaged": {"fault_code": ErrorCode.DAMAGED, "fault_message": "", "fault_at": now()},
 }
 FLAVORS: dict[str, dict[str, Any]] = {
     "nano": {"ram_mib": 64},
