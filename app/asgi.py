@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
-from app import db, events, migrating
+from app import db, events, migrating, object_storage
 from app.auth import authenticate
 from app.downloads import REQUEST_HEADERS as DOWNLOAD_REQUEST_HEADERS
 from app.downloads import RESPONSE_HEADERS as DOWNLOAD_RESPONSE_HEADERS
@@ -100,6 +100,7 @@ async def running(settings: Settings, *, work: bool) -> AsyncIterator[None]:
     """
     url = settings.database_url.get_secret_value() if settings.database_url else None
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(object_storage.opened(settings))
         db.make_folder(settings.data_dir)
         engine = make_engine(settings)
         introduce(engine)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal
 
@@ -52,7 +53,28 @@ class Settings(BaseSettings):
     upload_kept_h: float = Field(
         24.0, gt=0, description="How long an upload is kept after its last byte, if no image is made of it."
     )
+    fetch_networks: tuple[IPv4Network | IPv6Network, ...] = Field(
+        (), description="Private networks from which files may be fetched, too; public addresses always."
+    )
     export_kept_h: float = Field(24.0, gt=0, description="How long an exported image can be fetched.")
+
+    # Object storage
+    s3_endpoint: str | None = Field(
+        None,
+        description="Object storage (S3, OBS, MinIO) for exports and imports, as https://HOST; without it exports lie in the data folder.",
+    )
+    s3_bucket: str | None = Field(None, description="Its bucket for exports.")
+    s3_prefix: str | None = Field(None, description="What all keys of the service begin with, as `images/`.")
+    s3_region: str = Field("us-east-1", description="Region that requests are signed for, as eu-de.")
+    s3_access_key_id: str | None = Field(None, description="Key of the object storage.")
+    s3_secret_access_key: SecretStr | None = Field(None, description="Its secret.")
+    s3_virtual_hosted: bool = Field(False, description="Name buckets in the host and not in the path, as OBS prefers.")
+    s3_allow_http: bool = Field(False, description="Reach the object storage without TLS, too.")
+    s3_import_places: tuple[str, ...] = Field(
+        (),
+        description="Where projects import from (`s3://…`), as BUCKET/PREFIX/ with {project} for the project's id; "
+        "if not said, imports/{project}/ of the bucket.",
+    )
 
     # Logs
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least serious line to log.")

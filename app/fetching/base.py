@@ -35,12 +35,12 @@ class Opener(Protocol):
     def check(self, url: str) -> None:
         """Refuse what can be seen to be wrong without asking anybody. Requests call it.
 
-        Raises: InvalidInput, Unsupported: `field` is ("url",).
+        Raises: InvalidInput, Unsupported, Forbidden: `field` is ("url",).
         """
 
     def open(self, url: str, *, offset: int = 0, validator: str | None = None) -> AbstractAsyncContextManager[Stream]:
         """The file from an offset on, if it still is the one of the validator (one of an earlier Stream of this opener); else all of it.
 
-        Raises, on entering: Dropped. Refused: FETCH_FAILED: no other try would help. InvalidInput: as check. No message has what is
-        secret in the address, or says anything of a host that may not be asked.
+        Raises, on entering: Dropped. Refused: FETCH_FAILED: no other try would help. InvalidInput, Unsupported, Forbidden: as
+        check. No message has what is secret in the address, or says anything of a host that may not be asked.
         """

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from app.errors import InvalidInput
 from app.fetching.base import Opener
+from app.fetching.s3 import S3Opener
 from app.settings import Settings
 
 MAX_URL = 2048
 
 
-def openers(settings: Settings) -> Mapping[str, Opener]:
-    """Scheme and opener."""
-    return {}
+MakeOpener = Callable[[UUID], Opener]
+"""An opener for a project: what lies in the operator's storage is not for all of them."""
+
+
+def openers(settings: Settings) -> Mapping[str, MakeOpener]:
+    """Scheme and what makes its opener."""
+    return {"s3": S3Opener}
 
 
 class _Current:
-    openers: Mapping[str, Opener] | None = None
+    openers: Mapping[str, MakeOpener] | None = None
 
 
 def use(settings: Settings) -> None:
@@ -26,10 +32,10 @@ def use(settings: Settings) -> None:
     _Current.openers = openers(settings)
 
 
-def opener_of(url: str) -> Opener:
-    """What reads this address, which it finds well-formed.
+def opener_of(url: str, project_id: UUID) -> Opener:
+    """What reads this address for a project, and finds it well-formed.
 
-    Raises: InvalidInput, Unsupported: `field` is ("url",).
+    Raises: InvalidInput, Unsupported, Forbidden: `field` is ("url",).
     """
     known = _Current.openers
     assert known is not None, "the service has not been started"
@@ -41,6 +47,6 @@ def opener_of(url: str) -> Opener:
         scheme = ""
     if scheme not in known:
         raise InvalidInput(f"An address begins with {', '.join(f'{name}://' for name in known)}.", field=("url",))
-    opener = known[scheme]
+    opener = known[scheme](project_id)
     opener.check(url)
     return opener
