@@ -273,6 +273,7 @@ async def _delete(caller: Caller, dry_run: bool, image_id: UUID) -> None:
         row = await _lock(image_id)
         await policy.authorize_image(caller, ImageAction.DELETE, Facts.of(row))
         await check_not_exported(image_id)
+        await quotas.give_back(row.project_id, image_bytes=row.charged_bytes)
         members = await states.table("ImageMember").filter(image_id=image_id).values_list("project_id", flat=True)
         content_ids: list[Any] = list(await ImageDisk.filter(image_id=image_id).values_list("content_id", flat=True))
         await Image.filter(id=image_id).delete()

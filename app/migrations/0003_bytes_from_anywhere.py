@@ -26,6 +26,19 @@ from app.enums import (
 )
 from app.tables import Described, make_missing_indexes
 
+CHARGED = [
+    """UPDATE image SET charged_bytes = virtual_size_bytes
+    WHERE NOT is_public AND status = 'ACTIVE' AND virtual_size_bytes IS NOT NULL""",
+    """INSERT INTO quota (project_id, resource, used, "limit")
+    SELECT id, 'IMAGE_BYTES', COALESCE((SELECT SUM(charged_bytes) FROM image WHERE project_id = project.id), 0), 4398046511104
+    FROM project""",
+]
+"""Images that were there before their bytes were counted count too, from now on."""
+UNCHARGED = ["DELETE FROM quota WHERE resource = 'IMAGE_BYTES'"]
+
+LENT = "UPDATE image SET disk_format = 'QCOW2' WHERE status = 'ACTIVE' AND kind IN ('SYSTEM_DISK', 'DATA_DISK')"
+"""Images of one disk that were there before they could be downloaded."""
+
 
 class Migration(migrations.Migration):
     dependencies = [("app", "0002_uploads_backups_exports")]
@@ -194,4 +207,6 @@ class Migration(migrations.Migration):
             name="status",
             field=fields.CharEnumField(description="", enum_type=UploadStatus, max_length=16),
         ),
+        ops.RunSQL(CHARGED, UNCHARGED),
+        ops.RunSQL(LENT, ops.RunSQL.noop),
     ]

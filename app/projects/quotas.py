@@ -28,6 +28,7 @@ DEFAULTS: Mapping[QuotaResource, int | None] = {
 
 OTC = {
     QuotaResource.IMAGES: "IMG.0015",
+    QuotaResource.IMAGE_BYTES: "IMG.0015",
     QuotaResource.IMAGE_JOBS: "IMG.0060",
     QuotaResource.DISKS: "Ecs.0021",
     QuotaResource.DISK_GIB: "Ecs.0021",

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 from app.backups import holding
 from app.backups.models import BackupDisk
+from app.contents.models import Content
 from app.ecs.rules import Notice
 from app.enums import BackupAction, Consistency, ImageKind, ImageSourceKind, JobType, WarningCode
 from app.images.models import ImageDisk
@@ -45,6 +46,7 @@ class OfBackup:
             min_disk_gib=system.size_gib,
             min_ram_mib=least,
             max_ram_mib=most,
+            virtual_bytes=await _virtual_bytes(backup.id),
             warnings=_warnings(backup.consistency),
         )
 
@@ -66,6 +68,11 @@ class OfBackup:
         ]
         await ImageDisk.bulk_create(rows)
         return {"backup_id": str(self.request.backup_id), "seals": {}}
+
+
+async def _virtual_bytes(backup_id: str) -> int:
+    disks = await BackupDisk.filter(backup_id=backup_id)
+    return sum(content.virtual_bytes for content in await Content.filter(id__in=[disk.content_id for disk in disks]))
 
 
 def _warnings(consistency: Consistency | None) -> list[Notice]:

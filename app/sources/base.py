@@ -73,6 +73,8 @@ class Draft:
     min_disk_gib: int
     min_ram_mib: int
     max_ram_mib: int | None
+    virtual_bytes: int = 0
+    """Of all its disks; 0 if only the job finds out."""
     warnings: list[Notice] = field(default_factory=list)
 
 

@@ -43,6 +43,7 @@ class OfImage:
             min_disk_gib=image.min_disk_gib,
             min_ram_mib=image.min_ram_mib,
             max_ram_mib=image.max_ram_mib,
+            virtual_bytes=(await Image.get(id=image.id)).virtual_size_bytes or 0,
         )
 
     async def _image(self, caller: Caller) -> ImageRow:

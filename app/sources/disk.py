@@ -17,6 +17,7 @@ from app.ecs.reads import EcsRow
 from app.enums import DiskAction, DiskStatus, ImageKind, ImageSourceKind, JobType
 from app.errors import InvalidInput
 from app.images import service as images
+from app.images.charging import GIB
 from app.policy import Caller
 from app.sources.base import DiskSource, Draft
 from app.sources.ecs import check_size, image_disks, source_ecs, warnings
@@ -73,11 +74,18 @@ class OfDisk:
         if ecs:
             columns |= {"source_ecs_id": UUID(ecs.id), "source_ecs_name": ecs.name}
         if self.kind is ImageKind.DATA_DISK or not (ecs and disk.is_system):
-            return Draft(columns=columns, min_disk_gib=disk.size_gib, min_ram_mib=0, max_ram_mib=None, warnings=notices)
-        traits: dict[str, Any] = dict(ecs.traits)
+            traits: dict[str, Any] = {"min_ram_mib": 0, "max_ram_mib": None}
+        else:
+            traits = dict(ecs.traits)
         least, most = traits.pop("min_ram_mib") or 0, traits.pop("max_ram_mib")
-        columns = {**traits, **columns}
-        return Draft(columns=columns, min_disk_gib=disk.size_gib, min_ram_mib=least, max_ram_mib=most, warnings=notices)
+        return Draft(
+            columns={**traits, **columns},
+            min_disk_gib=disk.size_gib,
+            min_ram_mib=least,
+            max_ram_mib=most,
+            virtual_bytes=disk.size_gib * GIB,
+            warnings=notices,
+        )
 
     async def begin(self, caller: Caller, image_id: UUID, job_id: UUID) -> Mapping[str, object]:
         """Hold the disk and its ECS, if it has one, and name the sealed content and its copy."""

@@ -16,6 +16,7 @@ from app.ecs.rules import Notice
 from app.enums import EcsAction, EcsStatus, ErrorCode, ImageKind, ImageSourceKind, JobType, WarningCode
 from app.errors import Refused, Unsupported
 from app.images import rules
+from app.images.charging import GIB
 from app.images.models import ImageDisk
 from app.policy import Caller
 from app.sources.base import Draft, EcsSource
@@ -89,7 +90,12 @@ def draft(ecs: EcsRow, disks: Sequence[EvsDisk]) -> Draft:
         "source_image_name": ecs.image_name,
     }
     return Draft(
-        columns=columns, min_disk_gib=system.size_gib, min_ram_mib=least, max_ram_mib=most, warnings=warnings(ecs)
+        columns=columns,
+        min_disk_gib=system.size_gib,
+        min_ram_mib=least,
+        max_ram_mib=most,
+        virtual_bytes=sum(disk.size_gib for disk in disks) * GIB,
+        warnings=warnings(ecs),
     )
 
 

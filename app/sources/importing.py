@@ -11,6 +11,7 @@ from app import db, states
 from app.enums import Consistency, DiskFormat, ErrorCode, ImageKind, ImageStatus
 from app.errors import Refused, ServiceError
 from app.files import free_bytes
+from app.images import charging
 from app.images.models import Image, ImageDisk
 from app.jobs.work import Work
 from app.runtime import Runtime
@@ -51,6 +52,8 @@ class ImportImage(MakesImage):
         file = await inspect(path, declared=DiskFormat(str(declared)) if declared else None, kind=kind)
         image = await Image.get(id=work.image_id)
         _check_size(file, image.min_disk_gib)
+        async with db.transaction():
+            await charging.charge(image.id, file.virtual_bytes)
         room = await asyncio.to_thread(free_bytes, runtime.settings.data_dir)
         if file.needed_bytes + (runtime.settings.reserve_disk_mib << 20) > room:
             message = f"The service has no room for {file.needed_bytes >> 20} MiB more."

@@ -15,6 +15,7 @@ from app.ecs import holding
 from app.engines.base import ContentFacts
 from app.enums import Consistency, ContentState, ImageStatus
 from app.errors import ServiceError
+from app.images import charging
 from app.images.models import ImageDisk
 from app.jobs.work import Work
 from app.projects import quotas
@@ -35,6 +36,7 @@ class MakesImage(ABC):
             await Content.filter(id__in=self.content_ids(work)).delete()
             if await states.IMAGE.move(str(work.image_id), ImageStatus.KILLED, **faults.columns(error)):
                 await quotas.give_back(work.project_id, image_jobs=1)
+                await charging.correct(UUID(str(work.image_id)), 0)
                 await self.let_go(work, error)
             await _let_go_of_source(work)
 
@@ -71,8 +73,10 @@ async def activate(
         str(work.image_id),
         ImageStatus.ACTIVE,
         active_at=db.now(),
+    virtual_bytes += sum(facts.virtual_bytes for facts in made.values())
         stored_bytes=stored_bytes,
-        virtual_size_bytes=virtual_bytes + sum(facts.virtual_bytes for facts in made.values()),
+        virtual_size_bytes=virtual_bytes,
+        disk_format=disk_format,
     )
     if moved:
         await quotas.give_back(work.project_id, image_jobs=1)
@@ -80,6 +84,7 @@ async def activate(
     await work.finish()
 
 
+        await charging.correct(UUID(str(work.image_id)), virtual_bytes)
 def progress_of(work: Work, phase: str) -> Any:
     """Progress of copying as progress of the job; the first and last per cent are for the rest."""
 
@@ -142,12 +147,13 @@ class CopyImage(MakesImage):
         consistency = (await Content.get(id=original_id)).consistency
         async with db.transaction():
             await ImageDisk.filter(image_id=work.image_id).update(content_id=copy_id)
-            await contents.let_go([original_id], project_id=work.project_id)
+            # Quotas come before contents, as they do in a request: two that lock the same rows cannot wait for each other.
             await activate(work, {copy_id: facts}, consistency=consistency, stored_bytes=facts.own_bytes)
 
     async def abandon(self, runtime: Runtime, work: Work, error: ServiceError) -> None:
         """As for every image; and what was to be copied is not held any more."""
         await super().abandon(runtime, work, error)
+            await contents.let_go([original_id], project_id=work.project_id)
         async with db.transaction():
             await contents.let_go([UUID(str(work.input["original_id"]))], project_id=work.project_id)
 

@@ -12,7 +12,7 @@ from app import events, policy
 from app.ecs.rules import Notice
 from app.enums import ErrorCode, EventType, ImageKind, ImageStatus, TokenScope
 from app.errors import InvalidInput, Refused, ServiceError
-from app.images import rules
+from app.images import charging, rules
 from app.images.models import Image, ImageTag
 from app.jobs import queue
 from app.policy import Caller
@@ -93,7 +93,7 @@ async def create_image(caller: Caller, request: CreateImage, *, idempotency_key:
     tags = rules.checked_tags(request.tags)
     if dry_run:
         await _check_name(caller, request)
-        await quotas.fits(caller.project, images=1, image_jobs=1)
+        await quotas.fits(caller.project, images=1, image_bytes=plan.virtual_bytes, image_jobs=1)
         return Created(None, None, plan.warnings)
 
     async def work() -> dict[str, object]:
@@ -160,6 +160,7 @@ async def _insert(
     await ImageTag.bulk_create([ImageTag(image_id=image_id, key=key, value=value) for key, value in tags.items()])
     with _about(request):
         chosen = await source.begin(caller, image_id, job_id)
+    await charging.charge_for_disks(image_id)
     await queue.enqueue(
         source.job_type,
         project_id=caller.project,
