@@ -251,7 +251,7 @@ async def test_a_file_of_another_format_is_refused_and_leaves_nothing(lab: Lab, 
     with pytest.raises(EngineError) as refusal:
         await lab.engine.contents.ingest(path, format=format, content_id=uuid4(), progress=no_progress)
 
-    assert refusal.value.code == ErrorCode.ENGINE_FAILED
+    assert refusal.value.code == ErrorCode.DAMAGED
     assert str(lab.folder) not in refusal.value.message
     assert lab.leavings() == []
 

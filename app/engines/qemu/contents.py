@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from uuid import UUID
 
-from app.engines.base import Chains, ContentFacts, Progress, Sealed
+from app.engines.base import Chains, ContentFacts, FileFacts, Progress, Sealed
 from app.engines.qemu.agent import Agent
 from app.engines.qemu.command import node_of
 from app.engines.qemu.compaction import Compaction
 from app.engines.qemu.exporting import Exports
 from app.engines.qemu.failures import engine_errors, to_the_end
 from app.engines.qemu.holding import Locks
+from app.engines.qemu.intake import FORMATS
 from app.engines.qemu.journal import Seals
 from app.engines.qemu.layers import Layers
 from app.engines.qemu.machines import QemuMachines
@@ -23,7 +24,6 @@ from app.engines.qemu.store import Store
 from app.enums import Consistency, ErrorCode
 from app.errors import EngineError, NotFound
 
-FORMATS = frozenset({"raw", "qcow2", "vmdk", "vpc", "vhdx", "vdi"})
 EXPORT_OPTIONS: Mapping[str, tuple[str, ...]] = {
     "qcow2": ("-W", "-O", "qcow2", "-o", "compat=1.1"),
     "raw": ("-W", "-O", "raw"),
@@ -135,20 +135,28 @@ class QemuContents:
         if new_id not in self._records.contents:
             with self._layers.pinned(record.layer):
                 size = self._layers.chain_bytes(record.layer)
-                await self._convert(self._layers.path(record.layer), "qcow2", new_id, progress, size)
+                await self._convert(self._layers.path(record.layer), "qcow2", new_id, progress, size_bytes=size)
         return await self.describe(new_id)
 
-    async def ingest(self, path: Path, *, format: str, content_id: UUID, progress: Progress) -> ContentFacts:
-        """Make a content from a trusted disk file."""
+    async def inspect(self, path: Path, *, format: str, max_bytes: int) -> FileFacts:
+        """Look at a disk file that nobody trusts."""
+        _check_format(format)
+        with engine_errors(self._store):
+            return await self._layers.inspect(path, format=format, max_bytes=max_bytes)
+
+    async def ingest(
+        self, path: Path, *, format: str, content_id: UUID, progress: Progress, needed_bytes: int | None = None
+    ) -> ContentFacts:
+        """Make a content from a disk file."""
         if content_id in self._records.contents:
             return await self.describe(content_id)
-        if format not in FORMATS:
-            raise EngineError(ErrorCode.ENGINE_FAILED, f"disk files of format {format!r} cannot be taken in")
+        _check_format(format)
         try:
             size = (await asyncio.to_thread(path.stat)).st_blocks * 512
         except FileNotFoundError:
             raise EngineError(ErrorCode.ENGINE_FAILED, f"there is no file {path.name}") from None
-        await self._convert(path, format, content_id, progress, size)
+        size = size if needed_bytes is None else needed_bytes
+        await self._convert(path, format, content_id, progress, size_bytes=size, needed_bytes=needed_bytes)
         return await self.describe(content_id)
 
     async def export(self, content_id: UUID, path: Path, *, format: str, progress: Progress) -> None:
@@ -162,6 +170,12 @@ class QemuContents:
             async with self._exports.written(path) as pending:
                 await self._layers.export(layer, pending, options=options, progress=progress, total_bytes=size)
             await progress(size, size)
+
+    async def read(self, content_id: UUID, offset: int, length: int) -> bytes:
+        """Some bytes of a content."""
+        layer = self._content(content_id).layer
+        with engine_errors(self._store), self._layers.pinned(layer):
+            return await self._layers.read(layer, offset, length)
 
     async def verify(self, content_id: UUID, progress: Progress) -> str:
         """The SHA-256 of a content as a guest sees it."""
@@ -226,12 +240,28 @@ class QemuContents:
             message = f"there is no room for {size_bytes >> 20} MiB more"
             raise EngineError(ErrorCode.INSUFFICIENT_STORAGE, message)
 
-    async def _convert(self, source: Path, format: str, new_id: UUID, progress: Progress, size_bytes: int) -> None:
+    async def _convert(
+        self,
+        source: Path,
+        format: str,
+        new_id: UUID,
+        progress: Progress,
+        *,
+        size_bytes: int,
+        needed_bytes: int | None = None,
+    ) -> None:
         with engine_errors(self._store):
             self._require_room(self._store.layers, size_bytes)
             name = self._layers.new_name()
             with self._layers.pinned(name):
-                await self._layers.convert(source, format=format, name=name, progress=progress, total_bytes=size_bytes)
+                await self._layers.convert(
+                    source,
+                    format=format,
+                    name=name,
+                    progress=progress,
+                    total_bytes=size_bytes,
+                    needed_bytes=needed_bytes,
+                )
                 try:
                     size = self._layers.header(name).virtual_bytes
                     # Before the record: what progress raises must not leave one whose layer is gone.
@@ -242,3 +272,8 @@ class QemuContents:
                     if new_id not in self._records.contents:
                         await self._layers.remove(name)
                     raise
+
+
+def _check_format(format: str) -> None:
+    if format not in FORMATS:
+        raise EngineError(ErrorCode.ENGINE_FAILED, f"disk files of format {format!r} cannot be taken in")

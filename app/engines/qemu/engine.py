@@ -43,7 +43,15 @@ class QemuEngine:
     def __init__(self, settings: QemuSettings) -> None:
         self._settings = settings
         self._store = Store(settings.root)
-        self._layers = Layers(self._store.layers, Tools(settings.qemu_img, settings.tool_timeout_s))
+        self._layers = Layers(
+            self._store.layers,
+            Tools(
+                settings.qemu_img,
+                settings.tool_timeout_s,
+                file_cpu_s=settings.file_cpu_s,
+                file_wall_s=settings.file_wall_s,
+            ),
+        )
         self._records = Records(self._store)
         self._seals = Seals(self._store, self._layers, self._records)
         self._accelerator = Accelerator(self._store, settings)

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import structlog
 
-from app.engines.base import Progress
+from app.engines.base import FileFacts, Progress
+from app.engines.qemu import intake, reading
 from app.engines.qemu.hashing import sha256_of
 from app.engines.qemu.store import sync_folder
 from app.engines.qemu.tools import Tools
@@ -26,6 +27,8 @@ from app.errors import EngineError
 
 SUFFIX = ".qcow2"
 CLUSTER_BYTES = 65536
+SPARE_BYTES = 64 << 20
+"""How much larger a layer may become than was measured: tables that are begun and not filled."""
 LOST = frozenset({errno.EIO, errno.ENOENT})
 """What reading a layer fails with when it is the layer's fault."""
 OPTIONS = f"cluster_size={CLUSTER_BYTES},lazy_refcounts=off,compat=1.1"
@@ -58,10 +61,6 @@ def read_header(path: Path) -> Header | None:
     return Header(backing.decode(errors="replace"), virtual_bytes) if len(backing) == length else None
 
 
-HOST_OFFSET = 0x00FF_FFFF_FFFF_FE00
-"""Of an entry of a table: where what it is about lies in the file, 0 if it is not there (docs/interop/qcow2.txt of QEMU)."""
-
-
 def count_clusters(path: Path) -> int:
     """How many clusters of data a layer of ours has, by its tables: all that was ever written to it."""
     with path.open("rb") as file:
@@ -69,9 +68,9 @@ def count_clusters(path: Path) -> int:
         file.seek(start)
         tables = _entries(file.read(length * 8))
         total = 0
-        for table in sorted(entry & HOST_OFFSET for entry in tables if entry & HOST_OFFSET):
+        for table in sorted(entry & reading.HOST_OFFSET for entry in tables if entry & reading.HOST_OFFSET):
             file.seek(table)
-            total += sum(bool(entry & HOST_OFFSET) for entry in _entries(file.read(1 << bits)))
+            total += sum(bool(entry & reading.HOST_OFFSET) for entry in _entries(file.read(1 << bits)))
     return total
 
 
@@ -142,18 +141,29 @@ class Layers:
         progress: Progress,
         total_bytes: int,
         is_modest: bool = False,
+        needed_bytes: int | None = None,
     ) -> None:
-        """Copy a disk file, with all that is below it, into a new flat layer, durably. What progress raises ends the work."""
+        """Copy a disk file, with all that is below it, into a new flat layer, durably. What progress raises ends the work.
+
+        `needed_bytes`: what a file from outside was measured to take; its limits follow from it.
+
+        Raises: EngineError: INSUFFICIENT_STORAGE, ENGINE_FAILED; TIMED_OUT beyond the limits; DAMAGED when it cannot be read.
+        """
 
         async def tell(percent: float) -> None:
             await progress(int(total_bytes * percent / 100), total_bytes)
 
+        limits = None
+        if needed_bytes is not None:
+            limits = self._tools.limits_of(needed_bytes, written_bytes=needed_bytes + SPARE_BYTES)
         path = self.path(name)
         options = ("-W", "-m", "8", "-t", "writeback", "-f", format, "-O", "qcow2", "-o", OPTIONS)
         try:
             await progress(0, total_bytes)
             arguments = ("convert", "-p", *options, str(source), str(path))
-            await self._tools.run_with_progress(*arguments, on_percent=tell, is_modest=is_modest)
+            await self._tools.run_with_progress(
+                *arguments, on_percent=tell, is_modest=is_modest, failure=ErrorCode.DAMAGED, limits=limits
+            )
             await asyncio.to_thread(_sync, path)
         except BaseException:
             await self.remove(name)
@@ -194,13 +204,22 @@ class Layers:
         files = [self.path(layer) for layer in self.chain(name)]
         map_ = ("map", "--output=json", "-f", "qcow2", str(self.path(name)))
         lines = self._tools.lines(*map_, failure=ErrorCode.DAMAGED)
-        try:
+        with _as_damage():
             async with aclosing(lines):
                 return await sha256_of(lines, files, progress, total_bytes=self.header(name).virtual_bytes)
-        except OSError as error:
-            if error.errno in LOST:
-                raise EngineError(ErrorCode.DAMAGED, f"a layer cannot be read: {error.strerror}") from error
-            raise
+
+    async def read(self, name: str, offset: int, length: int) -> bytes:
+        """Some bytes of what a guest would read from a layer. The caller has pinned it.
+
+        Raises: EngineError: DAMAGED: it cannot be read.
+        """
+        paths = [self.path(layer) for layer in self.chain(name)]
+        with _as_damage():
+            return await asyncio.to_thread(reading.read, paths, offset, length)
+
+    async def inspect(self, path: Path, *, format: str, max_bytes: int) -> FileFacts:
+        """Look at a disk file from outside; see `app.engines.base.Contents.inspect`."""
+        return await intake.inspect(self._tools, path, format=format, max_bytes=max_bytes)
 
     async def repair(self, name: str) -> None:
         """Give back the clusters that a killed machine has left unaccounted for.
@@ -315,6 +334,17 @@ class Layers:
         if rubbish:
             sync_folder(self._folder)
         return sorted(rubbish)
+
+
+@contextmanager
+def _as_damage() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        is_layer = error.errno == errno.EIO or str(error.filename).endswith(SUFFIX)
+        if is_layer and error.errno in LOST:
+            raise EngineError(ErrorCode.DAMAGED, f"a layer cannot be read: {error.strerror}") from error
+        raise
 
 
 def _sync(path: Path) -> None:

@@ -28,6 +28,10 @@ class QemuSettings:
     """From the start of a process to its first QMP answer."""
     tool_timeout_s: float = 60.0
     """For a qemu-img run that copies nothing; copies have no limit but their progress callback."""
+    file_cpu_s: int = 60
+    """What a qemu-img run that is shown a file from outside may use of a processor, and again for each GiB of it. 5 s are usual."""
+    file_wall_s: float = 600.0
+    """The same by the clock: a disk that writes 2 MiB/s is a slow one."""
     expose_host: str = "127.0.0.1"
     """The IPv4 address of the host on which guests' ports are exposed."""
     restrict_network: bool = False
