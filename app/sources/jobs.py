@@ -69,22 +69,22 @@ async def activate(
         sizes: dict[str, Any] = {"virtual_bytes": facts.virtual_bytes, "own_bytes": facts.own_bytes}
         await states.CONTENT.move(content_id, ContentState.SEALED, consistency=consistency, **sizes)
         await ImageDisk.filter(content_id=content_id).update(content_bytes=facts.own_bytes)
+    virtual_bytes += sum(facts.virtual_bytes for facts in made.values())
     moved = await states.IMAGE.move(
         str(work.image_id),
         ImageStatus.ACTIVE,
         active_at=db.now(),
-    virtual_bytes += sum(facts.virtual_bytes for facts in made.values())
         stored_bytes=stored_bytes,
         virtual_size_bytes=virtual_bytes,
         disk_format=disk_format,
     )
     if moved:
         await quotas.give_back(work.project_id, image_jobs=1)
+        await charging.correct(UUID(str(work.image_id)), virtual_bytes)
     await _let_go_of_source(work)
     await work.finish()
 
 
-        await charging.correct(UUID(str(work.image_id)), virtual_bytes)
 def progress_of(work: Work, phase: str) -> Any:
     """Progress of copying as progress of the job; the first and last per cent are for the rest."""
 
@@ -149,11 +149,11 @@ class CopyImage(MakesImage):
             await ImageDisk.filter(image_id=work.image_id).update(content_id=copy_id)
             # Quotas come before contents, as they do in a request: two that lock the same rows cannot wait for each other.
             await activate(work, {copy_id: facts}, consistency=consistency, stored_bytes=facts.own_bytes)
+            await contents.let_go([original_id], project_id=work.project_id)
 
     async def abandon(self, runtime: Runtime, work: Work, error: ServiceError) -> None:
         """As for every image; and what was to be copied is not held any more."""
         await super().abandon(runtime, work, error)
-            await contents.let_go([original_id], project_id=work.project_id)
         async with db.transaction():
             await contents.let_go([UUID(str(work.input["original_id"]))], project_id=work.project_id)
 
