@@ -9,10 +9,10 @@ from uuid import UUID
 from app.errors import InvalidInput
 from app.fetching.base import Opener
 from app.fetching.s3 import S3Opener
+from app.fetching.web import Web
 from app.settings import Settings
 
 MAX_URL = 2048
-
 
 MakeOpener = Callable[[UUID], Opener]
 """An opener for a project: what lies in the operator's storage is not for all of them."""
@@ -20,7 +20,8 @@ MakeOpener = Callable[[UUID], Opener]
 
 def openers(settings: Settings) -> Mapping[str, MakeOpener]:
     """Scheme and what makes its opener."""
-    return {"s3": S3Opener}
+    web = Web(settings.fetch_networks)
+    return {"https": lambda _: web, "http": lambda _: web, "s3": S3Opener}
 
 
 class _Current:
