@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +15,7 @@ from app.enums import ExportFormat
 BLOCK_BYTES = 1 << 20
 SLICE_BYTES = 64 << 20
 """Hashed in one go."""
+ZEROS = memoryview(bytes(BLOCK_BYTES))
 SUFFIX: Mapping[ExportFormat, str] = {format_: format_.value.lower() for format_ in ExportFormat}
 
 
@@ -21,9 +24,14 @@ def folder_of(data_dir: Path) -> Path:
     return data_dir / "exports"
 
 
+def name_of(export_id: UUID | str, format_: ExportFormat) -> str:
+    """What the file of an export is called, here and in a bucket."""
+    return f"{export_id}.{SUFFIX[format_]}"
+
+
 def path_of(data_dir: Path, export_id: UUID | str, format_: ExportFormat) -> Path:
     """The file of an export."""
-    return folder_of(data_dir) / f"{export_id}.{SUFFIX[format_]}"
+    return folder_of(data_dir) / name_of(export_id, format_)
 
 
 def files(data_dir: Path) -> Iterator[tuple[UUID, Path]]:
@@ -34,7 +42,7 @@ def files(data_dir: Path) -> Iterator[tuple[UUID, Path]]:
 
 
 class Hashing:
-    """The SHA-256 of a file, a slice at a time. Its methods block, and may be called in threads."""
+    """The SHA-256 of a file, a slice at a time; holes are not read. Its methods block, and may be called in threads."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._hash = path, hashlib.sha256()
@@ -42,16 +50,37 @@ class Hashing:
 
     def hash_on(self) -> bool:
         """Hash some more; whether that was all."""
-        with self._path.open("rb") as file:
-            file.seek(self.done)
-            for _ in range(SLICE_BYTES // BLOCK_BYTES):
-                block = file.read(BLOCK_BYTES)
-                self._hash.update(block)
-                self.done += len(block)
-                if not block:
-                    return True
-        return self.done >= self.total
+        end = min(self.done + SLICE_BYTES, self.total)
+        with self._path.open("rb", buffering=0) as file:
+            while self.done < end:
+                begin = min(_next(file.fileno(), self.done, os.SEEK_DATA, self.total), end)
+                self._add_zeros(begin - self.done)
+                hole = min(_next(file.fileno(), begin, os.SEEK_HOLE, self.total), end) if begin < end else end
+                while self.done < hole:
+                    block = os.pread(file.fileno(), min(BLOCK_BYTES, hole - self.done), self.done)
+                    if not block:
+                        raise OSError(errno.EIO, "The file is shorter than it was")
+                    self._hash.update(block)
+                    self.done += len(block)
+        return self.done == self.total
+
+    def _add_zeros(self, length: int) -> None:
+        self.done += length
+        while length:
+            zeros = ZEROS[:length]
+            self._hash.update(zeros)
+            length -= len(zeros)
 
     def hexdigest(self) -> str:
         """The hash in 64 digits."""
         return self._hash.hexdigest()
+
+
+def _next(file: int, offset: int, what: int, end: int) -> int:
+    """Where data, or a hole, comes next; the end if there is none."""
+    try:
+        return os.lseek(file, offset, what)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            return end
+        raise

@@ -10,7 +10,7 @@ from pathlib import Path
 import structlog
 
 from app import db
-from app.exports import folder
+from app.exports import folder, removing
 from app.exports.models import Export
 
 log = structlog.get_logger(__name__)
@@ -42,9 +42,8 @@ async def _keep_tidy(data_dir: Path) -> None:
 async def tidy(data_dir: Path) -> None:
     """Remove what nobody can fetch any more."""
     for row in await Export.filter(expires_at__lt=db.now()):
-        await asyncio.to_thread(folder.path_of(data_dir, row.id, row.format).unlink, missing_ok=True)
-        await row.delete()
-        log.info("export_expired", export_id=str(row.id))
+        if await removing.remove(data_dir, row):
+            log.info("export_expired", export_id=str(row.id))
     there = await asyncio.to_thread(lambda: dict(folder.files(data_dir)))  # before the rows: these come first
     known = {row.id for row in await Export.all().only("id")}
     for export_id in there.keys() - known:

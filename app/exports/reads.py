@@ -8,6 +8,7 @@ from app import policy
 from app.checksums import Checksum
 from app.enums import ExportFormat, HashAlgorithm
 from app.exports.models import Export
+from app.exports.presigning import presigned
 from app.jobs.reads import JOBS
 from app.reading import Child, Noun, Row
 
@@ -17,15 +18,21 @@ class ExportRow(Row):
 
     noun = "Export"
     job_id: str
+    in_bucket: bool
     format: ExportFormat
     size_bytes: int
     sha256: str
     expires_at: datetime
 
     @property
-    def url(self) -> str:
-        """Where it is fetched, below the address of the service."""
+    def path(self) -> str:
+        """Where it is fetched below the address of the service, with a token."""
         return f"/exports/{self.id}"
+
+    @property
+    def presigned_url(self) -> str | None:
+        """Where it is fetched without a token, until then; None if it does not lie in the object storage."""
+        return presigned(self.id, self.format, self.expires_at) if self.in_bucket else None
 
     @property
     def checksum(self) -> Checksum:
@@ -37,7 +44,7 @@ EXPORTS = Noun(
     Export,
     ExportRow,
     policy.visible_exports,
-    computed={"url": ("id",), "checksum": ("sha256",)},
+    computed={"url": ("id", "in_bucket", "format", "expires_at"), "checksum": ("sha256",)},
     order=("id",),
 )
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import quote, urlencode, urlsplit
 from xml.etree import ElementTree as ET
 
 import aiohttp
+from pydantic import SecretStr
 from yarl import URL
 
 ALGORITHM = "AWS4-HMAC-SHA256"
@@ -30,12 +31,12 @@ class Signer:
     root: str
     region: str
     access_key_id: str
-    secret_access_key: str = field(repr=False)
+    secret_access_key: SecretStr
 
-    def url(self, method: str, key: str, query: Mapping[str, str], *, at: datetime) -> str:
-        """Where a request may be sent for a minute. `key` is empty for the bucket itself."""
+    def url(self, method: str, name: str, query: Mapping[str, str], *, at: datetime) -> str:
+        """Where a request may be sent for a minute. `name`: of the object; empty for the bucket itself."""
         root = urlsplit(self.root)
-        path = quote(f"{root.path}/{key}")
+        path = quote(f"{root.path}/{name}")
         day, moment = f"{at:%Y%m%d}", f"{at:%Y%m%dT%H%M%SZ}"
         scope = f"{day}/{self.region}/s3/aws4_request"
         signed = {
@@ -49,10 +50,10 @@ class Signer:
         text = urlencode(sorted(signed.items()), quote_via=quote, safe="")
         request = f"{method}\n{path}\n{text}\nhost:{root.netloc}\n\nhost\nUNSIGNED-PAYLOAD"
         to_sign = f"{ALGORITHM}\n{moment}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
-        secret = f"AWS4{self.secret_access_key}".encode()
+        key = f"AWS4{self.secret_access_key.get_secret_value()}".encode()
         for part in (day, self.region, "s3", "aws4_request"):
-            secret = hmac.digest(secret, part.encode(), "sha256")
-        signature = hmac.digest(secret, to_sign.encode(), "sha256").hex()
+            key = hmac.digest(key, part.encode(), "sha256")
+        signature = hmac.digest(key, to_sign.encode(), "sha256").hex()
         return f"{root.scheme}://{root.netloc}{path}?{text}&X-Amz-Signature={signature}"
 
 

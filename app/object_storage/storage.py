@@ -70,14 +70,12 @@ class ObjectStorage:
         """Raises: StartupError: the settings are not whole, or contradict each other."""
         self._settings = settings
         self._endpoint = _endpoint(settings)
-        given = {
-            "S3_BUCKET": settings.s3_bucket,
-            "S3_ACCESS_KEY_ID": settings.s3_access_key_id,
-            "S3_SECRET_ACCESS_KEY": settings.s3_secret_access_key,
-        }
-        if lacking := [f"IMAGE_SERVICE_{name}" for name, value in given.items() if not value]:
+        bucket, key_id, secret = settings.s3_bucket, settings.s3_access_key_id, settings.s3_secret_access_key
+        if not bucket or not key_id or not secret:
+            given = {"BUCKET": bucket, "ACCESS_KEY_ID": key_id, "SECRET_ACCESS_KEY": secret}
+            lacking = [f"IMAGE_SERVICE_S3_{name}" for name, value in given.items() if not value]
             raise StartupError(f"Object storage needs {' and '.join(lacking)}, too.")
-        self._bucket, self._prefix = settings.s3_bucket or "", settings.s3_prefix or ""
+        self._bucket, self._prefix, self._key_id, self._secret = bucket, settings.s3_prefix or "", key_id, secret
         if self._prefix and not (self._prefix.endswith("/") and places.NAMES.fullmatch(self._prefix[:-1])):
             raise StartupError("IMAGE_SERVICE_S3_PREFIX ends with a slash, and does not begin with one.")
         own = f"{self._bucket}/{self._prefix}{IMPORTS}{places.PROJECT}/"
@@ -110,12 +108,9 @@ class ObjectStorage:
         )
 
     def _credential(self) -> S3Credential:
-        key_id, secret = self._settings.s3_access_key_id, self._settings.s3_secret_access_key
-        assert key_id
-        assert secret
         return {
-            "access_key_id": key_id,
-            "secret_access_key": secret.get_secret_value(),
+            "access_key_id": self._key_id,
+            "secret_access_key": self._secret.get_secret_value(),
             "token": None,
             "expires_at": None,
         }
@@ -162,13 +157,8 @@ class ObjectStorage:
 
         Raises: Refused: INTERNAL: the storage cannot be reached, or does not let us.
         """
-        key, credential = self._key(name), self._credential()
-        signer = leftovers.Signer(
-            self._root(self._bucket),
-            self._settings.s3_region,
-            credential["access_key_id"],
-            credential["secret_access_key"],
-        )
+        key, root, region = self._key(name), self._root(self._bucket), self._settings.s3_region
+        signer = leftovers.Signer(root, region, self._key_id, self._secret)
         try:
             if aborted := await leftovers.abort(signer, key):
                 log.info("uploads_aborted", key=key, count=aborted)

@@ -1,0 +1,42 @@
+"""Removing exports, wherever their bytes lie."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import structlog
+
+from app import db, object_storage
+from app.errors import Refused
+from app.exports import folder
+from app.exports.models import Export
+
+log = structlog.get_logger(__name__)
+
+
+async def remove(data_dir: Path, row: Export) -> bool:
+    """See that nothing is left of an export, however far it got; first the bytes, then the row.
+
+    Nobody waits for an object storage that does not answer: the export has expired then, and the janitor comes back to it. Whether
+    it is gone.
+    """
+    await asyncio.to_thread(folder.path_of(data_dir, row.id, row.format).unlink, missing_ok=True)
+    if row.in_bucket and not await _removed_from_bucket(row):
+        await Export.filter(id=row.id).update(expires_at=db.now())
+        return False
+    await Export.filter(id=row.id).delete()
+    return True
+
+
+async def _removed_from_bucket(row: Export) -> bool:
+    storage = object_storage.current()
+    if storage is None:
+        log.warning("export_not_removed", export_id=str(row.id), reason="there is no object storage any more")
+        return False
+    try:
+        await storage.remove(folder.name_of(row.id, row.format))
+    except Refused as error:
+        log.warning("export_not_removed", export_id=str(row.id), reason=error.message)
+        return False
+    return True
