@@ -10,8 +10,10 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from tortoise.fields import CharEnumField, Field
+from tortoise.fields.data import CharEnumFieldInstance
 from tortoise.indexes import Index
-from tortoise.migrations.operations import AlterField
+from tortoise.migrations.operations import TortoiseOperation
+from tortoise.migrations.schema_generator.state import State
 
 Word = TypeVar("Word", bound=Enum)
 
@@ -21,8 +23,17 @@ def words(enum: type[Word], *, max_length: int, null: bool = False) -> Field[Wor
     return CharEnumField(enum, description="", max_length=max_length, null=null)
 
 
-class Described(AlterField):
-    """In a migration: a column of which nothing but the description changes, so that nothing is done to its table."""
+class DescribeNoWords(TortoiseOperation):
+    """In a migration: from here on columns of words describe nothing. Their tables stay as they are."""
+
+    def state_forward(self, app_label: str, state: State) -> None:
+        """What later migrations start from."""
+        mine = [key for key in state.models if key[0] == app_label]
+        for key in mine:
+            for field in state.models[key].fields.values():
+                if isinstance(field, CharEnumFieldInstance):
+                    field.description = ""
+        state.reload_models(mine)
 
     async def database_forward(self, *_: Any, **__: Any) -> None:
         """Nothing."""
