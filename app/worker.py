@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from datetime import timedelta
 
 import structlog
@@ -30,6 +30,7 @@ from app.runtime import Runtime
 from app.settings import Settings
 from app.sources import importing
 from app.sources import jobs as sources
+from app.upkeep.loop import Upkeep
 
 log = structlog.get_logger(__name__)
 
@@ -106,7 +107,8 @@ async def working(settings: Settings, engine: Engine) -> AsyncIterator[Runner]:
     watching = asyncio.create_task(_watch(engine, events))
     await runner.start(reclaim_all=True)
     try:
-        yield runner
+        async with _upkeep(settings, engine, runner):
+            yield runner
     finally:
         await runner.stop()
         watching.cancel()
@@ -115,6 +117,12 @@ async def working(settings: Settings, engine: Engine) -> AsyncIterator[Runner]:
 
 
 async def _known() -> Known:
+def _upkeep(settings: Settings, engine: Engine, runner: Runner) -> AbstractAsyncContextManager[None]:
+    if not settings.upkeep_percent:
+        return nullcontext()
+    return Upkeep(settings, engine, is_busy=lambda: runner.is_running(LIMITS)).going_on()
+
+
     """All that the engine may have; rows of a job that has not ended know theirs too."""
     gone = [EcsStatus.DELETED, EcsStatus.ERROR]
     machines = EcsInstance.exclude(status__in=gone)

@@ -128,6 +128,7 @@ async def service(template: Template, scratch: Path) -> AsyncIterator[Service]:
         )
         server = uvicorn.Server(
             uvicorn.Config(
+            upkeep_percent=0,  # it would hash the GiBs of zeros that most machines have
                 asgi.create_app(settings), port=0, log_level="warning", ws="websockets-sansio", lifespan="on"
             )
         )

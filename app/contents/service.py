@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 from app import states
 from app.contents.models import Content
 from app.enums import ContentState, JobType
 from app.jobs import queue
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How many contents there are, and of how many of them the bytes are known to be right."""
+
+    sealed: int
+    unverified: int
+    """Not looked at yet."""
+    damaged: int
+
+
+async def health() -> Health:
+    """What an operator wants to know of the contents."""
+    sealed = Content.filter(state=ContentState.SEALED)
+    return Health(
+        sealed=await sealed.count(),
+        unverified=await sealed.filter(verified_at__isnull=True).count(),
+        damaged=await sealed.filter(damaged_at__isnull=False).count(),
+    )
+
 
 HOLDERS = ("ImageDisk", "EvsDisk", "BackupDisk")
 """Tables whose column content_id holds a content."""

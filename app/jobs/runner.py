@@ -9,7 +9,7 @@ go on; nothing that matters is in memory.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Collection, Coroutine, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -107,6 +107,10 @@ class Runner:
             task.cancel()
         await asyncio.gather(*self._aside, return_exceptions=True)
         await self._exits.aclose()
+
+    def is_running(self, types: Collection[JobType]) -> bool:
+        """Whether this process works on a job of one of these types."""
+        return any(active.claim.type in types for active in self._active.values())
 
     async def _listen(self, listener: events.Listener) -> None:
         async for event in listener:
