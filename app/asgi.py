@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
-from app import db, events, migrating, object_storage
+from app import db, events, migrating, object_storage, reserve
 from app.auth import authenticate
 from app.downloads import REQUEST_HEADERS as DOWNLOAD_REQUEST_HEADERS
 from app.downloads import RESPONSE_HEADERS as DOWNLOAD_RESPONSE_HEADERS
@@ -102,6 +102,8 @@ async def running(settings: Settings, *, work: bool) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(object_storage.opened(settings))
         db.make_folder(settings.data_dir)
+        if work:
+            await stack.enter_async_context(reserve.kept(settings.data_dir, settings.records_reserve_bytes))
         engine = make_engine(settings)
         introduce(engine)
         schemes.use(settings)

@@ -43,7 +43,11 @@ class Settings(BaseSettings):
     )
     max_starting_machines: int = Field(4, ge=1, description="Machines that start at a time.")
     reserve_memory_mib: int = Field(512, ge=0, description="Host memory that machines leave free.")
-    reserve_disk_mib: int = Field(512, ge=0, description="Host disk space that copies leave free.")
+    reserve_disk_mib: int = Field(
+        512,
+        ge=0,
+        description="Host disk space that machines alone use up; an eighth as much is set aside for the service's own records.",
+    )
     stop_timeout_s: float = Field(30.0, gt=0, description="How long a guest may take to switch itself off.")
 
     # Limits
@@ -93,3 +97,8 @@ class Settings(BaseSettings):
     def is_sqlite(self) -> bool:
         """Whether the database is a file in the data folder."""
         return self.database_url is None
+
+    @cached_property
+    def records_reserve_bytes(self) -> int:
+        """Set aside for the service's own records: see app.reserve."""
+        return self.reserve_disk_mib << 17

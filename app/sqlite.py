@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 
+import aiosqlite
+from tortoise.backends.base.client import ConnectionWrapper
 from tortoise.backends.sqlite.client import SqliteClient, SqliteTransactionContext, SqliteTransactionWrapper
 from tortoise.exceptions import OperationalError
+
+from app import reserve
 
 
 class _ImmediateTransaction(SqliteTransactionWrapper):
@@ -19,6 +23,7 @@ class _ImmediateTransaction(SqliteTransactionWrapper):
             raise OperationalError(error) from error
 
     async def commit(self) -> None:
+        reserve.make_room()  # what a transaction has changed is written now
         try:
             await super().commit()
         except BaseException:
@@ -35,6 +40,11 @@ class ImmediateSqliteClient(SqliteClient):
         # Tried apart: aiosqlite's thread tells of a failure twice, the second time to a loop that may be closed by then.
         await asyncio.to_thread(lambda: sqlite3.connect(self.filename).close())
         await super().create_connection(with_db)
+
+    def acquire_connection(self) -> ConnectionWrapper[aiosqlite.Connection]:
+        """For a statement by itself."""
+        reserve.make_room()
+        return super().acquire_connection()
 
     def _in_transaction(self) -> SqliteTransactionContext:
         return SqliteTransactionContext(_ImmediateTransaction(self), self._lock)

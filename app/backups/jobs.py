@@ -36,6 +36,7 @@ class CreateBackup:
 
     async def run(self, runtime: Runtime, work: Work) -> None:
         """Seal all disks, and that is it: nothing is copied."""
+        await runtime.require_room()
         await work.progress(0.0, phase="sealing the disks")
         seals, (ecs_id,) = pairs_of(work.input["seals"]), work.ecs_ids
         sealed = await runtime.engine.contents.seal(seals, machine_id=ecs_id, freeze=True)
@@ -103,6 +104,7 @@ class RestoreBackup:
         before = pairs_of(work.input["before"])
         if await Content.exists(id__in=list(before.values()), state=ContentState.SEALED):
             return
+        await runtime.require_room()
         sealed = await runtime.engine.contents.seal(before, machine_id=ecs_id)
         async with db.transaction():
             for content_id in sealed.contents:

@@ -21,6 +21,7 @@ class CreateDisks:
 
     async def run(self, runtime: Runtime, work: Work) -> None:
         """Each is made at once, with nothing copied; they become AVAILABLE together."""
+        await runtime.require_room()
         disks = await EvsDisk.filter(id__in=list(work.disk_ids), job_id=work.id).order_by("name", "id")
         for done, disk in enumerate(disks):
             await work.progress(done / len(disks), phase=f"{done} of {len(disks)} disks made")

@@ -50,6 +50,7 @@ class LaunchEcs:
 
     async def run(self, runtime: Runtime, work: Work) -> None:
         """Start what has not been started, then let all become ACTIVE at once."""
+        await runtime.require_room()
         rows = await EcsInstance.filter(id__in=list(work.ecs_ids), status=EcsStatus.BUILD).order_by("name", "id")
         done = 0
 

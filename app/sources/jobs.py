@@ -120,6 +120,7 @@ class CreateImage(MakesImage):
         content = await Content.get(id=sealed_id)
         if content.state is ContentState.SEALED:
             return content.consistency
+        await runtime.require_room()
         await work.progress(0.0, phase="sealing the disk")
         ecs_id, disk_id = (work.input.get(name) and UUID(str(work.input[name])) for name in ("ecs_id", "disk_id"))
         assert isinstance(disk_id, UUID)
@@ -180,6 +181,7 @@ class CreateFullEcsImage(MakesImage):
                 virtual_bytes = sum(content.virtual_bytes for content in sealed_before)
                 await activate(work, {}, consistency=None, stored_bytes=0, virtual_bytes=virtual_bytes)
             return
+        await runtime.require_room()
         await work.progress(0.0, phase="sealing the disks")
         ecs_id = UUID(str(work.input["ecs_id"]))
         sealed = await runtime.engine.contents.seal(self.seals(work), machine_id=ecs_id, freeze=True)

@@ -1,6 +1,7 @@
-"""What happens when the host's disk is full, told in a file system of 6 MiB: python -m tests.engines.full_disk FOLDER."""
+"""What happens when the host's disk is full, told in a small file system: python -m tests.engines.full_disk guest|copies FOLDER."""
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 from uuid import uuid4
@@ -11,9 +12,11 @@ from app.engines.base import MachineEventKind
 from app.enums import ErrorCode
 from app.errors import EngineError
 from tests.engines.lab import MIB, QemuLab, no_progress
+from tests.small_disk import fill
 
 
-async def main(folder: Path) -> None:
+async def guest(folder: Path) -> None:
+    """A guest fills the file system."""
     lab = QemuLab(folder, reserve_disk_bytes=MIB // 2)
     await lab.open()
     data_disk = await lab.disk(size_bytes=64 * MIB)
@@ -40,4 +43,43 @@ async def main(folder: Path) -> None:
     await lab.clear()
 
 
-asyncio.run(main(Path(sys.argv[1])))
+async def copies(folder: Path) -> None:
+    """Somebody else fills the file system while a copy of any kind is made."""
+    lab = QemuLab(folder, reserve_disk_bytes=4 * MIB)
+    await lab.open()
+    path = folder / "noise.raw"
+    path.write_bytes(os.urandom(16 * MIB))
+    base = await lab.ingest(path.read_bytes())
+    disk = await lab.disk(base, size_bytes=16 * MIB)
+    sealed = lab.content()
+    await lab.engine.contents.seal({disk: sealed}, machine_id=None)
+    contents, out = lab.engine.contents, folder / "out.qcow2"
+
+    async def filling(done: int, total: int) -> None:
+        if not done:
+            fill(folder)
+
+    copying = {
+        "ingest": lambda progress: contents.ingest(path, format="raw", content_id=lab.content(), progress=progress),
+        "copy": lambda progress: contents.copy(base, lab.content(), progress),
+        "export": lambda progress: contents.export(base, out, format="qcow2", progress=progress),
+        "compact_disk": lambda progress: contents.compact_disk(disk, progress),
+        "compact": lambda progress: contents.compact(sealed, progress),
+    }
+    for name, copy in copying.items():
+        before = set(lab.root.rglob("*"))
+        with pytest.raises(EngineError) as refusal:
+            await copy(filling)
+        assert refusal.value.code == ErrorCode.INSUFFICIENT_STORAGE, (name, refusal.value)
+        assert set(lab.root.rglob("*")) == before, name
+        assert not out.exists()
+        (folder / "filling").unlink()
+        await copy(no_progress)
+        out.unlink(missing_ok=True)
+        for content_id in lab.contents - {base, sealed}:  # space for the next
+            await contents.release(content_id)
+        print(name, flush=True)
+    await lab.clear()
+
+
+asyncio.run({"guest": guest, "copies": copies}[sys.argv[1]](Path(sys.argv[2])))

@@ -7,7 +7,7 @@ before the header said so reads on from a file that has no name any longer.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 from uuid import UUID
@@ -21,6 +21,7 @@ from app.engines.qemu.machines import QemuMachines
 from app.engines.qemu.nodes import close_node, close_unused_nodes
 from app.engines.qemu.qmp import MonitorRefused
 from app.engines.qemu.records import Records
+from app.engines.qemu.room import Room
 from app.engines.qemu.running import Running
 from app.enums import ErrorCode
 from app.errors import EngineError, NotFound
@@ -39,10 +40,10 @@ class Compaction:
         machines: QemuMachines,
         *,
         content_locks: Locks,
-        require_room: Callable[[int], None],
+        room: Room,
     ) -> None:
         self._layers, self._records, self._machines = layers, records, machines
-        self._content_locks, self._require_room = content_locks, require_room
+        self._content_locks, self._room = content_locks, room
 
     async def compact_content(self, content_id: UUID, progress: Progress) -> None:
         """Put a content on one layer of its own. Raises: NotFound: released, perhaps meanwhile. EngineError."""
@@ -102,11 +103,12 @@ class Compaction:
         name = self._layers.new_name()
         pins.enter_context(self._layers.pinned(name))
         size = self._layers.chain_bytes(layer)
-        self._require_room(size)
         source = self._layers.path(layer)
-        await self._layers.convert(
+        self._room.require(source.parent, size)
+        work = self._layers.convert(
             source, format="qcow2", name=name, progress=progress, total_bytes=size, is_modest=True
         )
+        await self._room.keep(source.parent, work)
         return name
 
     async def _put_below(self, active: str, flat: str, running: Running | None) -> None:

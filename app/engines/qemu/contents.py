@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from uuid import UUID
@@ -20,6 +19,7 @@ from app.engines.qemu.journal import Seals
 from app.engines.qemu.layers import Layers
 from app.engines.qemu.machines import QemuMachines
 from app.engines.qemu.records import ContentRecord, Records
+from app.engines.qemu.room import Room
 from app.engines.qemu.store import Store
 from app.enums import Consistency, ErrorCode
 from app.errors import EngineError, NotFound
@@ -51,14 +51,15 @@ class QemuContents:
     ) -> None:
         self._store, self._layers, self._records = store, layers, records
         self._exports, self._locks = Exports(store), Locks()
+        self._room = Room(reserve_disk_bytes)
         self._compaction = Compaction(
             layers,
             records,
             machines,
             content_locks=self._locks,
-            require_room=lambda size_bytes: self._require_room(store.layers, size_bytes),
+            room=self._room,
         )
-        self._seals, self._machines, self._reserve_disk_bytes = seals, machines, reserve_disk_bytes
+        self._seals, self._machines = seals, machines
 
     async def create_disk(self, disk_id: UUID, *, size_bytes: int, content_id: UUID | None) -> None:
         """Make a disk: a new layer on the content's, or on nothing."""
@@ -166,9 +167,10 @@ class QemuContents:
             raise EngineError(ErrorCode.ENGINE_FAILED, f"disk files of format {format!r} cannot be written")
         with engine_errors(self._store), self._layers.pinned(layer):
             size = self._layers.chain_bytes(layer)
-            self._require_room(path.parent, size)
+            self._room.require(path.parent, size)
             async with self._exports.written(path) as pending:
-                await self._layers.export(layer, pending, options=options, progress=progress, total_bytes=size)
+                work = self._layers.export(layer, pending, options=options, progress=progress, total_bytes=size)
+                await self._room.keep(path.parent, work)
             await progress(size, size)
 
     async def read(self, content_id: UUID, offset: int, length: int) -> bytes:
@@ -235,11 +237,6 @@ class QemuContents:
         except KeyError:
             raise NotFound(f"no content {content_id}") from None
 
-    def _require_room(self, folder: Path, size_bytes: int) -> None:
-        if size_bytes + self._reserve_disk_bytes > shutil.disk_usage(folder).free:
-            message = f"there is no room for {size_bytes >> 20} MiB more"
-            raise EngineError(ErrorCode.INSUFFICIENT_STORAGE, message)
-
     async def _convert(
         self,
         source: Path,
@@ -251,10 +248,10 @@ class QemuContents:
         needed_bytes: int | None = None,
     ) -> None:
         with engine_errors(self._store):
-            self._require_room(self._store.layers, size_bytes)
+            self._room.require(self._store.layers, size_bytes)
             name = self._layers.new_name()
             with self._layers.pinned(name):
-                await self._layers.convert(
+                work = self._layers.convert(
                     source,
                     format=format,
                     name=name,
@@ -262,6 +259,7 @@ class QemuContents:
                     total_bytes=size_bytes,
                     needed_bytes=needed_bytes,
                 )
+                await self._room.keep(self._store.layers, work)
                 try:
                     size = self._layers.header(name).virtual_bytes
                     # Before the record: what progress raises must not leave one whose layer is gone.
