@@ -132,8 +132,8 @@ class QemuContents:
 
     async def copy(self, content_id: UUID, new_id: UUID, progress: Progress) -> ContentFacts:
         """Make a flat copy of a content."""
-        record = self._content(content_id)
-        if new_id not in self._records.contents:
+        if new_id not in self._records.contents:  # else the original may be gone by now
+            record = self._content(content_id)
             with self._layers.pinned(record.layer):
                 size = self._layers.chain_bytes(record.layer)
                 await self._convert(self._layers.path(record.layer), "qcow2", new_id, progress, size_bytes=size)
