@@ -40,8 +40,13 @@ async def test_repeating_a_verb_answers_what_the_first_call_did(lab: Lab) -> Non
     missing = lab.folder / "missing.raw"
     kept = await lab.engine.contents.ingest(missing, format="raw", content_id=content_id, progress=no_progress)
 
-    assert first == again
-    assert kept == await lab.engine.contents.describe(content_id)
+    described = await lab.engine.contents.describe(content_id)
+    lab.contents.discard(content_id)
+    await lab.engine.contents.release(content_id)
+    late = await lab.engine.contents.copy(content_id, copy_id, no_progress)
+
+    assert first == again == late
+    assert kept == described
     assert lab.leavings() == []
 
 
