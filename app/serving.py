@@ -71,6 +71,7 @@ async def serving(settings: Settings, listener: socket.socket, *, work: bool = T
         uvicorn.Config(
             app,
             lifespan="off",
+            http="h11",  # and not what happens to be installed beside it
             ws="websockets-sansio",
             ws_max_size=MAX_MESSAGE_BYTES,
             server_header=False,

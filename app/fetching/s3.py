@@ -28,7 +28,7 @@ class S3Opener:
 
     @asynccontextmanager
     async def open(self, url: str, *, offset: int = 0, validator: str | None = None) -> AsyncIterator[Stream]:
-        """Its bytes; the validator is its entity tag.
+        """Its bytes; the validator is its version.
 
         Raises: as app.fetching.base.Opener.
         """
@@ -37,8 +37,8 @@ class S3Opener:
             found = await storage.find(address)
         except Unanswered as error:
             raise Dropped(str(error)) from error
-        start = offset if validator is not None and validator == found.etag else 0
-        yield Stream(start, found.size_bytes, found.etag, _chunks(storage, found, start))
+        start = offset if validator == found.version else 0
+        yield Stream(start, found.size_bytes, found.version, _chunks(storage, found, start))
 
     def _locate(self, url: str) -> tuple[ObjectStorage, Address]:
         storage = object_storage.current()

@@ -15,7 +15,7 @@ from uuid import UUID
 import aiohttp
 import obstore
 import structlog
-from obstore.exceptions import BaseError, PermissionDeniedError, PreconditionError, UnauthenticatedError
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import S3Store
 
 from app.enums import ErrorCode
@@ -25,6 +25,7 @@ from app.object_storage.places import Address
 from app.settings import Settings
 
 if TYPE_CHECKING:
+    from obstore import ObjectMeta
     from obstore.store import S3Credential
 
 log = structlog.get_logger(__name__)
@@ -44,7 +45,7 @@ TIMEOUT = timedelta(seconds=60)
 """Of one request: a part, or a range."""
 FAILURES = (BaseError, OSError, aiohttp.ClientError, TimeoutError)
 
-FINAL = (FileNotFoundError, PermissionDeniedError, UnauthenticatedError, PreconditionError)
+FINAL = (FileNotFoundError, PermissionDeniedError, UnauthenticatedError)
 """No other try would help."""
 
 Progress = Callable[[int, int], Awaitable[None]]
@@ -56,11 +57,12 @@ class Unanswered(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An object that can be read; it is this one as long as its tag is the same."""
+    """An object that can be read."""
 
     address: Address
     size_bytes: int
-    etag: str | None
+    version: str
+    """Of what it is now. A storage may know no entity tag of an object, so it is more than that."""
 
 
 class ObjectStorage:
@@ -191,7 +193,7 @@ class ObjectStorage:
             facts = await obstore.head_async(self._stores[address.bucket], address.key)
         except FAILURES as error:
             raise _not_read(address, error) from error
-        return Found(address, facts["size"], facts["e_tag"])
+        return Found(address, facts["size"], _version(facts))
 
     async def read(self, found: Found, offset: int) -> AsyncIterator[bytes]:
         """Its bytes from an offset on, in pieces; a range that fails on the way is asked for again.
@@ -202,16 +204,18 @@ class ObjectStorage:
         while offset < found.size_bytes:
             end = min(offset + RANGE_BYTES, found.size_bytes)
             try:
-                answer = await obstore.get_async(
-                    store, found.address.key, options={"range": (offset, end), "if_match": found.etag}
-                )
-                if answer.meta["e_tag"] != found.etag:  # not every such storage heeds If-Match
+                answer = await obstore.get_async(store, found.address.key, options={"range": (offset, end)})
+                if _version(answer.meta) != found.version:
                     raise Refused(ErrorCode.FETCH_FAILED, f"{found.address} was changed while it was read.")
                 async for piece in answer.stream(min_chunk_size=PIECE_BYTES):
                     offset += len(piece)
                     yield bytes(piece)
             except FAILURES as error:
                 raise _not_read(found.address, error) from error
+
+
+def _version(facts: ObjectMeta) -> str:
+    return f"{facts['e_tag']} {facts['size']} {facts['last_modified'].timestamp()}"
 
 
 def _endpoint(settings: Settings) -> tuple[str, str]:
@@ -236,8 +240,8 @@ def _not_read(address: Address, error: Exception) -> Exception:
     log.warning("object_not_read", address=str(address), reason=_first_line(error))
     if not isinstance(error, FINAL):
         return Unanswered(f"{address} could not be read: the object storage does not answer.")
-    why = {FileNotFoundError: "is not there", PreconditionError: "was changed while it was read"}
-    return Refused(ErrorCode.FETCH_FAILED, f"{address} {why.get(type(error), 'is not for the service to read')}.")
+    why = "is not there" if isinstance(error, FileNotFoundError) else "is not for the service to read"
+    return Refused(ErrorCode.FETCH_FAILED, f"{address} {why}.")
 
 
 def _first_line(error: Exception) -> str:

@@ -11,13 +11,17 @@ from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
+from pydantic import SecretStr
 
 from app import object_storage
 from app.object_storage import ObjectStorage
+from app.object_storage.leftovers import Signer
 from app.settings import Settings
 from tests.client import Client
 from tests.disks.acting import image_of
@@ -46,11 +50,13 @@ class Storage:
             "s3_allow_http": True,
         } | more
 
-    def path(self, key: str, bucket: str = BUCKET) -> Path:
-        """The file of an object, whose folder is there."""
-        path = self.folder / bucket / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
+    async def put(self, key: str, content: bytes, bucket: str = BUCKET) -> str:
+        """An object; its address."""
+        signer = Signer(f"http://127.0.0.1:{self.port}/{bucket}", "us-east-1", KEY_ID, SecretStr(SECRET))
+        async with httpx2.AsyncClient(verify=False) as client:
+            answer = await client.put(signer.url("PUT", key, {}, at=datetime.now(UTC)), content=content)
+        assert answer.status_code == 200, answer.text
+        return f"s3://{bucket}/{key}"
 
     def exports(self) -> set[str]:
         """The names of all exports."""
@@ -118,11 +124,15 @@ async def alice(project) -> Client:
     return client
 
 
-@pytest.fixture
-async def data_image(alice, service) -> dict[str, Any]:
+async def make_data_image(client: Client, data_dir: Path) -> dict[str, Any]:
     """An image of 24 MiB that no format makes smaller: more than one part."""
-    sender = Sender(alice, service.settings.data_dir)
+    sender = Sender(client, data_dir)
     content = random.randbytes(24 * MIB)
     upload = await sender.begin(len(content), fileName="data.raw")
     assert (await sender.patch(upload["url"], 0, content)).status_code == 204
-    return await image_of(alice, {"upload": {"uploadId": upload["id"], "format": "RAW", "kind": "DATA_DISK"}})
+    return await image_of(client, {"upload": {"uploadId": upload["id"], "format": "RAW", "kind": "DATA_DISK"}})
+
+
+@pytest.fixture
+async def data_image(alice, service) -> dict[str, Any]:
+    return await make_data_image(alice, service.settings.data_dir)
