@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from functools import partial
 
 from starlette.applications import Starlette
@@ -17,10 +18,12 @@ from app import db, events, migrating, object_storage, reserve
 from app.auth import authenticate
 from app.downloads import REQUEST_HEADERS as DOWNLOAD_REQUEST_HEADERS
 from app.downloads import RESPONSE_HEADERS as DOWNLOAD_RESPONSE_HEADERS
-from app.downloads import Downloads
+from app.downloads import Downloads, open_export, open_image
 from app.ecs.flavors import install_flavors
 from app.errors import StartupError
 from app.exports import janitor as exports
+from app.exports import shelf
+from app.exports.service import delete_export
 from app.fetching import schemes
 from app.settings import Settings
 from app.tus import REQUEST_HEADERS, RESPONSE_HEADERS, Tus
@@ -54,7 +57,10 @@ def create_app(settings: Settings, *, work: bool = True) -> Starlette:
         base_url=reached,
     )
     tus = Tus(authenticate=authenticate, base_url=reached)
-    downloads = Downloads(authenticate=authenticate, data_dir=settings.data_dir)
+    downloads = [
+        Route("/images/{id}/file", Downloads(open_image, authenticate=authenticate)),
+        Route("/exports/{id}", Downloads(open_export, authenticate=authenticate, delete=delete_export)),
+    ]
     cors = Middleware(
         CORSMiddleware,
         allow_origins=settings.allowed_origins,
@@ -71,7 +77,7 @@ def create_app(settings: Settings, *, work: bool = True) -> Starlette:
         max_age=600,
     )
     app = Starlette(
-        routes=[*_routes(graphql, tus, downloads), *routes()],
+        routes=[*_routes(graphql, tus), *downloads, *routes()],
         middleware=[cors] if settings.allowed_origins else [],
         lifespan=lifespan,
     )
@@ -79,13 +85,12 @@ def create_app(settings: Settings, *, work: bool = True) -> Starlette:
     return app
 
 
-def _routes(graphql: View, tus: Tus, downloads: Downloads) -> list[BaseRoute]:
+def _routes(graphql: View, tus: Tus) -> list[BaseRoute]:
     return [
         Route("/graphql", graphql),
         WebSocketRoute("/graphql", graphql),
         Route("/uploads", tus),
         Route("/uploads/{id}", tus),
-        Route("/exports/{id}", downloads),
         Route("/", home),
         Route("/healthz", healthz),
         Route("/readyz", readyz),
@@ -106,6 +111,7 @@ async def running(settings: Settings, *, work: bool) -> AsyncIterator[None]:
             await stack.enter_async_context(reserve.kept(settings.data_dir, settings.records_reserve_bytes))
         engine = make_engine(settings)
         introduce(engine)
+        shelf.use(shelf.Shelf(settings.data_dir, timedelta(hours=settings.export_kept_h)))
         schemes.use(settings)
         if work and url is None:  # first: the file is not brought up to date under another version that works on it
             await stack.enter_async_context(owning(engine))

@@ -17,6 +17,7 @@ from tortoise.queryset import QuerySet
 
 from app import db
 from app.backups.models import Backup, BackupDisk
+from app.contents.models import Content
 from app.disks.models import EvsDisk
 from app.ecs.models import EcsInstance, EcsTag, Flavor, KeyPair
 from app.enums import (
@@ -202,6 +203,11 @@ def visible_image_disks(caller: Caller) -> QuerySet[ImageDisk]:
     return ImageDisk.all()
 
 
+def visible_contents(caller: Caller) -> QuerySet[Content]:
+    """All: only ever reached through a disk of an image or a backup that is visible itself."""
+    return Content.all()
+
+
 def visible_ecs_tags(caller: Caller) -> QuerySet[EcsTag]:
     """All: only ever reached through an ECS that is visible itself."""
     return EcsTag.all()
@@ -318,14 +324,41 @@ def _public_refusal(action: ImageAction) -> ServiceError:
 def _state_refusal(action: ImageAction, image: ImageFacts) -> ServiceError | None:
     if action is ImageAction.DELETE:
         return _delete_refusal(image)
-    if action is ImageAction.EXPORT and (otc := NOT_EXPORTED.get(image.kind)):
-        return Refused(ErrorCode.NOT_EXPORTABLE, f"No image of kind {image.kind.value} can be exported.", otc=otc)
+    if action is ImageAction.EXPORT:
+        if otc := NOT_EXPORTED.get(image.kind):
+            return Refused(ErrorCode.NOT_EXPORTABLE, f"No image of kind {image.kind.value} can be exported.", otc=otc)
+        return _bytes_refusal(image)
     if image.status is ImageStatus.ACTIVE:
-        is_damaged = action is ImageAction.EXPORT and image.fault_code is ErrorCode.DAMAGED
-        return Refused(ErrorCode.DAMAGED, DAMAGED, otc="IMG.0046") if is_damaged else None
-    if action in (ImageAction.SHARE, ImageAction.EXPORT):
+        return None
+    if action is ImageAction.SHARE:
         return Refused(ErrorCode.NOT_ACTIVE, f"The image is {image.status.value}, not ACTIVE.", otc="IMG.0046")
     return InvalidState(f"The image is {image.status.value}, not ACTIVE.", otc="IMG.0035")
+
+
+def download_refusal(caller: Caller, image: ImageFacts) -> ServiceError | None:
+    """Why the caller may not fetch the file of an image that it sees, or None.
+
+    As it is with exports, but ISO images have a file, too; and who may read may fetch. An operator may fetch every private one.
+    """
+    if TokenScope.READ not in caller.scopes:
+        return Forbidden(f"This needs a token with scope {TokenScope.READ.value}.", otc="IMG.0026")
+    if image.is_public:
+        return Refused(ErrorCode.NOT_EXPORTABLE, "A public image cannot be downloaded.", otc="IMG.0077")
+    if image.project_id != caller.project_id and not caller.is_operator:
+        return Forbidden("Only its owner may download an image.", otc="IMG.0092")
+    if image.kind is ImageKind.FULL_ECS:
+        message = "A full-ECS image is made of layers that it shares with others; it cannot be downloaded."
+        return Refused(ErrorCode.NOT_EXPORTABLE, message, otc="IMG.0128")
+    return _bytes_refusal(image)
+
+
+def _bytes_refusal(image: ImageFacts) -> ServiceError | None:
+    """Why its bytes may not go out, whoever asks for them."""
+    if image.status is not ImageStatus.ACTIVE:
+        return Refused(ErrorCode.NOT_ACTIVE, f"The image is {image.status.value}, not ACTIVE.", otc="IMG.0046")
+    if image.fault_code is ErrorCode.DAMAGED:
+        return Refused(ErrorCode.DAMAGED, DAMAGED, otc="IMG.0046")
+    return None
 
 
 def _delete_refusal(image: ImageFacts) -> ServiceError | None:

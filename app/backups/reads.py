@@ -7,6 +7,7 @@ from typing import Any
 
 from app import faults, policy
 from app.backups.models import Backup, BackupDisk
+from app.contents.reads import DiskChecksum
 from app.ecs.reads import ECS
 from app.enums import BackupStatus, Consistency
 from app.faults import Fault
@@ -40,12 +41,19 @@ class BackupDiskRow(Row):
 
     noun = "ImageDisk"
     backup_id: str
+    content_id: str
     boot_index: int
     size_gib: int
     is_system: bool
 
 
-BACKUP_DISKS = Noun(BackupDisk, BackupDiskRow, policy.visible_backup_disks, order=("boot_index", "id"))
+BACKUP_DISKS = Noun(
+    BackupDisk,
+    BackupDiskRow,
+    policy.visible_backup_disks,
+    relations={"checksum": DiskChecksum()},
+    order=("boot_index", "id"),
+)
 BACKUPS = Noun(
     Backup,
     BackupRow,

@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app import faults, policy
+from app.checksums import Checksum
+from app.contents.reads import DiskChecksum
 from app.enums import (
     Architecture,
+    DiskFormat,
     ErrorCode,
     Firmware,
+    HashAlgorithm,
     ImageKind,
     ImageSourceKind,
     ImageStatus,
@@ -60,6 +64,8 @@ class ImageRow(Row):
     min_ram_mib: int
     max_ram_mib: int | None
     stored_bytes: int
+    disk_format: DiskFormat | None
+    sha256: str | None
     protected: bool
     fault_code: ErrorCode | None
     supports_user_data: bool
@@ -94,6 +100,16 @@ class ImageRow(Row):
         return self.stored_bytes or None
 
     @property
+    def checksum(self) -> Checksum | None:
+        """Of its file; none until it has been worked out."""
+        return Checksum(HashAlgorithm.SHA256, self.sha256) if self.sha256 else None
+
+    @property
+    def download_url(self) -> str | None:
+        """Where its file is fetched, below the address of the service; None when the viewer may not."""
+        return None if policy.download_refusal(self.caller, self) else f"/images/{self.id}/file"
+
+    @property
     def os(self) -> OperatingSystem | None:
         """The operating system; none until known."""
         if self.os_type is None:
@@ -126,7 +142,15 @@ class ImageDiskRow(Row):
 
 
 TAGS = Noun(ImageTag, TagRow, policy.visible_tags, order=("key", "id"))
-IMAGE_DISKS = Noun(ImageDisk, ImageDiskRow, policy.visible_image_disks, order=("boot_index", "id"))
+IMAGE_DISKS = Noun(
+    ImageDisk,
+    ImageDiskRow,
+    policy.visible_image_disks,
+    relations={"checksum": DiskChecksum()},
+    order=("boot_index", "id"),
+)
+RULE_COLUMNS = ("project_id", "is_public", "kind", "status", "protected", "fault_code")
+"""What app.policy needs to know of an image."""
 IMAGES = Noun(
     Image,
     ImageRow,
@@ -139,6 +163,8 @@ IMAGES = Noun(
         "size_bytes": ("stored_bytes",),
         "os": ("os_type", "os_platform", "os_version", "os_bits"),
         "fault": faults.COLUMNS,
+        "checksum": ("sha256",),
+        "download_url": RULE_COLUMNS,
     },
     relations={
         "tags": Children(TAGS, "image_id"),
@@ -147,5 +173,3 @@ IMAGES = Noun(
     },
     order=("-created_at", "-id"),
 )
-RULE_COLUMNS = ("project_id", "is_public", "kind", "status", "protected", "fault_code")
-"""What app.policy needs to know of an image."""

@@ -13,7 +13,7 @@ from app.contents.models import Content
 from app.disks import holding as disks
 from app.ecs import holding
 from app.engines.base import ContentFacts
-from app.enums import Consistency, ContentState, ImageStatus
+from app.enums import Consistency, ContentState, DiskFormat, ImageStatus
 from app.errors import ServiceError
 from app.images import charging
 from app.images.models import ImageDisk
@@ -63,8 +63,12 @@ async def activate(
     consistency: Consistency | None,
     stored_bytes: int,
     virtual_bytes: int = 0,
+    disk_format: DiskFormat | None = DiskFormat.QCOW2,
 ) -> None:
-    """In a transaction: the contents are sealed, the image is ACTIVE, the job has ended. `virtual_bytes`: of contents that were before."""
+    """In a transaction: the contents are sealed, the image is ACTIVE, the job has ended.
+
+    `virtual_bytes`: of contents that were before. `disk_format`: of the file that the engine lends; None where there is none.
+    """
     for content_id, facts in made.items():
         sizes: dict[str, Any] = {"virtual_bytes": facts.virtual_bytes, "own_bytes": facts.own_bytes}
         await states.CONTENT.move(content_id, ContentState.SEALED, consistency=consistency, **sizes)
@@ -179,14 +183,16 @@ class CreateFullEcsImage(MakesImage):
             async with db.transaction():
                 sealed_before = await Content.filter(image_disks__image_id=work.image_id)
                 virtual_bytes = sum(content.virtual_bytes for content in sealed_before)
-                await activate(work, {}, consistency=None, stored_bytes=0, virtual_bytes=virtual_bytes)
+                await activate(
+                    work, {}, consistency=None, stored_bytes=0, virtual_bytes=virtual_bytes, disk_format=None
+                )
             return
         await runtime.require_room()
         await work.progress(0.0, phase="sealing the disks")
         ecs_id = UUID(str(work.input["ecs_id"]))
         sealed = await runtime.engine.contents.seal(self.seals(work), machine_id=ecs_id, freeze=True)
         async with db.transaction():
-            await activate(work, sealed.contents, consistency=sealed.consistency, stored_bytes=0)
+            await activate(work, sealed.contents, consistency=sealed.consistency, stored_bytes=0, disk_format=None)
 
 
 class DeleteImage:

@@ -9,15 +9,26 @@ from uuid import UUID
 import strawberry
 from strawberry import Info
 
-from app.enums import Architecture, Firmware, ImageAction, ImageKind, ImageStatus, ImageVisibility, OsType, ShareStatus
+from app.enums import (
+    Architecture,
+    DiskFormat,
+    Firmware,
+    ImageAction,
+    ImageKind,
+    ImageStatus,
+    ImageVisibility,
+    OsType,
+    ShareStatus,
+)
 from app.images import reads
 from app.reading import Row
+from schema.context import Context
 from schema.ecs.types import EcsInstance
 from schema.errors import UserError
 from schema.ids import Node, id_of
 from schema.jobs.types import Job
 from schema.paging import After, Before, Connection, First, Last, paged
-from schema.payloads import Fault, Launchability, Tag, errors_field
+from schema.payloads import Checksum, Fault, Launchability, Tag, errors_field
 from schema.projects.types import Project
 from schema.scalars import BigInt
 from schema.selection import loaded
@@ -47,6 +58,10 @@ def _members(
     return loaded(root, info)
 
 
+def _download_url(root: strawberry.Parent[reads.ImageRow], info: Info[Context, None]) -> str | None:
+    return f"{info.context.base_url}{root.download_url}" if root.download_url else None
+
+
 def _platform(root: strawberry.Parent[reads.OperatingSystem]) -> str:
     return root.platform or root.type.value.capitalize()
 
@@ -70,6 +85,9 @@ class ImageDisk:
     size_gib: int = strawberry.field(description="Size of the disk in GiB.")
     is_system: bool = strawberry.field(description="Whether a machine boots from it.")
     content_bytes: BigInt | None = strawberry.field(description="Bytes in the store. Null until known.")
+    checksum: Checksum | None = strawberry.field(
+        description="Of all its bytes as a machine sees them, wherever and however they are kept. Null until worked out."
+    )
 
 
 @strawberry.interface(description="A template of a machine.")
@@ -95,6 +113,12 @@ class Image(Node):
     size_bytes: BigInt | None = strawberry.field(description="Bytes in the store, all disks. Null until known.")
     virtual_size_bytes: BigInt | None = strawberry.field(
         description="Bytes of its disks as a machine sees them. Null until known."
+    )
+    disk_format: DiskFormat | None = strawberry.field(
+        description="Of the file that its owner can download. Null for a full-ECS image, and until ACTIVE."
+    )
+    checksum: Checksum | None = strawberry.field(
+        description="Of the same file. Null for a full-ECS image, whose disks have theirs, and until worked out."
     )
     disks: list[ImageDisk] = strawberry.field(description="Its disks, the system disk first. Empty until ACTIVE.")
     tags: list[Tag] = strawberry.field(description="At most 10, by key. Empty while a share is pending or rejected.")
@@ -130,6 +154,11 @@ class PrivateImage(Image):
     )
     member_limit: int = strawberry.field(description="How many members it may have: 256, or 10 for a full-ECS image.")
     jobs: Connection[Job] = strawberry.field(resolver=paged, description="Jobs about it, newest first.")
+    download_url: str | None = strawberry.field(
+        resolver=_download_url,
+        description="Where its file is fetched (GET), in ranges if one likes; with a token of scope READ as here. Null when it may "
+        "not be: a full-ECS image, or one that is not ACTIVE.",
+    )
 
 
 @strawberry.type(description="An image of another project that is shared with the viewer's, accepted or not.")

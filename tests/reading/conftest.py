@@ -6,12 +6,14 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import timedelta
 
 import pytest
 from tortoise.context import TortoiseContext
 
 from app import db, events
 from app.ecs import host
+from app.exports import shelf
 from app.settings import Settings
 from app.worker import introduce, make_engine
 from tests.conftest import Template
@@ -21,14 +23,15 @@ from tests.conftest import Template
 async def shared_database(template: Template, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[None]:
     """An empty database for the tests of one module, and an engine that is known, but runs nothing."""
     folder = tmp_path_factory.mktemp("reading")
-    before = host._Current.host
+    before = host._Current.host, shelf._Current.shelf
     introduce(make_engine(Settings(data_dir=folder)))
+    shelf.use(shelf.Shelf(folder, timedelta(hours=1)))
     async with template.copy(folder) as url, TortoiseContext():
         await db.connect(url, folder, everywhere=False)
         async with events.relay(url):
             yield
         await db.disconnect()
-    host._Current.host = before
+    host._Current.host, shelf._Current.shelf = before
 
 
 _counted: ContextVar[logging.Handler | None] = ContextVar("counted", default=None)

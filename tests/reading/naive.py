@@ -37,12 +37,22 @@ from tortoise.models import Model
 from app import policy
 from app.backups.models import Backup, BackupDisk
 from app.backups.service import BackupFilter
+from app.contents.models import Content
 from app.disks.models import EvsDisk
 from app.disks.service import EvsDiskFilter
 from app.ecs import flavors
 from app.ecs.models import EcsInstance, EcsTag, Flavor, KeyPair
 from app.ecs.service import EcsFilter
-from app.enums import EcsStatus, ImageStatus, ImageVisibility, JobStatus, ShareStatus, UploadStatus
+from app.enums import (
+    EcsStatus,
+    ErrorCode,
+    ImageKind,
+    ImageStatus,
+    ImageVisibility,
+    JobStatus,
+    ShareStatus,
+    UploadStatus,
+)
 from app.exports.models import Export
 from app.images.filters import ImageFilter
 from app.images.models import Image, ImageDisk, ImageTag
@@ -64,6 +74,7 @@ MODELS = (
     Quota,
     Flavor,
     KeyPair,
+    Content,
     Image,
     ImageTag,
     ImageDisk,
@@ -237,6 +248,11 @@ class Naive:
     def Image_sizeBytes(self, row: Row, args: Args) -> Any:
         return row.stored_bytes or None
 
+    def Image_downloadUrl(self, row: Row, args: Args) -> Any:
+        whole = row.status is ImageStatus.ACTIVE and row.fault_code is not ErrorCode.DAMAGED
+        may = self.is_own(row) and not row.is_public and whole and row.kind is not ImageKind.FULL_ECS
+        return f"/images/{row.id}/file" if may else None
+
     def Image_disks(self, row: Row, args: Args) -> Any:
         return in_order([d for d in self.rows[ImageDisk] if d.image_id == row.id], ("boot_index", "id"))
 
@@ -389,7 +405,12 @@ class Naive:
     def Upload_checksum(self, row: Row, args: Args) -> Any:
         return row.sha256 and {"algorithm": "SHA256", "value": row.sha256}
 
-    Export_checksum = Upload_checksum
+    Export_checksum = Image_checksum = Upload_checksum
+
+    def ImageDisk_checksum(self, row: Row, args: Args) -> Any:
+        return self.Upload_checksum(self.by_id[row.content_id], args)
+
+    BackupDisk_checksum = ImageDisk_checksum
 
     def Viewer_project(self, row: Row, args: Args) -> Any:
         return self.by_id[self.me]

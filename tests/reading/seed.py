@@ -118,7 +118,7 @@ class Sheet:
         for number in range(tags):
             self.add(ImageTag, image_id=image.id, key=f"key{number}", value=f"value{number}")
         for index in range(disks):
-            content = self.add(Content, engine="qemu", state=ContentState.SEALED)
+            content = self.content()
             self.add(
                 ImageDisk,
                 image_id=image.id,
@@ -128,6 +128,12 @@ class Sheet:
                 is_system=index == 0,
             )
         return image
+
+    def content(self) -> Content:
+        """Bytes whose checksum is known, or not yet."""
+        sha256 = self.random.choice((None, f"{next(self.numbers):064x}"))
+        content: Content = self.add(Content, engine="qemu", state=ContentState.SEALED, sha256=sha256)
+        return content
 
     def share(self, image: Image, project_id: UUID, status: ShareStatus = ShareStatus.ACCEPTED, **columns: Any) -> None:
         self.add(ImageMember, image_id=image.id, project_id=project_id, status=status, **columns)
@@ -217,7 +223,7 @@ class Sheet:
             **values | FAULT | columns,
         )
         for disk in self.disks_of[machine.id][:disks]:
-            content = self.add(Content, engine="qemu", state=ContentState.SEALED)
+            content = self.content()
             self.add(
                 BackupDisk,
                 backup_id=backup.id,

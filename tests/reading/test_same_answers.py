@@ -25,6 +25,7 @@ from app.enums import (
     DiskStatus,
     DiskType,
     EcsStatus,
+    ErrorCode,
     ExportFormat,
     FlavorState,
     ImageKind,
@@ -108,7 +109,6 @@ class Data:
             pick(self.projects),
             tags=pick((0, 1, 3)),
             disks=pick((0, 1, 2)),
-            fault=pick((True, False)),
             is_public=number % 6 == 0,
             name=f"image{pick('abc')}{number:03}",
             description=pick((None, "text")),
@@ -122,8 +122,11 @@ class Data:
             min_ram_mib=pick((0, 4096)),
             max_ram_mib=pick((None, 4096)),
             stored_bytes=pick((0, 0, 2**40)),
+            disk_format=pick((None, *DiskFormat)),
+            sha256=pick((None, "1" * 64)),
             protected=pick((True, False)),
             created_at=at(pick((0, 1, 2, 2.5))),
+            **pick((FAULT, FAULT | {"fault_code": ErrorCode.DAMAGED}, {}, {})),
         )
         for project in self.projects:
             if project != image.project_id and self.chance.random() < 0.5:

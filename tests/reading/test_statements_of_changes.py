@@ -52,7 +52,7 @@ SINGLES: dict[str, Input] = {
     "detachEvsDisk": lambda w, n: {"diskId": ids(w.attached)[0]},
     "createBackup": lambda w, n: {"ecsId": ids(w.idle)[0], "name": "backup"},
     "restoreBackup": lambda w, n: {"backupId": ids(w.backups)[-1], "target": {"ecsId": ids(w.stopped)[0]}},
-    "exportImage": lambda w, n: {"imageId": ids(w.images)[0]},
+    "exportImage": lambda w, n: {"imageId": ids(w.images)[0], "format": "RAW"},  # which is there: only so many may be
     "cancelJob": lambda w, n: {"jobId": ids(w.jobs)[-1]},
 }
 """Mutations of one thing that has so many of each relation."""
