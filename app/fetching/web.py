@@ -104,7 +104,6 @@ class Web:
                 socket_factory=self._guard.make_socket,
                 use_dns_cache=False,
                 force_close=True,
-                ssl=self._tls,
             )
             session = await stack.enter_async_context(
                 aiohttp.ClientSession(
@@ -134,7 +133,7 @@ class Web:
     ) -> aiohttp.ClientResponse:
         """The answer at the end of the redirects, each of which is checked like the first address."""
         for _ in range(MAX_REDIRECTS + 1):
-            response = await _ask(session, url, headers)
+            response = await _ask(session, url, headers, self._tls if url.scheme == "https" else True)
             stack.callback(response.close)
             if response.status not in REDIRECTS:
                 return response
@@ -160,9 +159,11 @@ def _failed(message: str) -> Refused:
     return Refused(ErrorCode.FETCH_FAILED, message)
 
 
-async def _ask(session: aiohttp.ClientSession, url: URL, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+async def _ask(
+    session: aiohttp.ClientSession, url: URL, headers: Mapping[str, str], tls: ssl.SSLContext | bool
+) -> aiohttp.ClientResponse:
     try:
-        return await session.get(url, headers=headers, allow_redirects=False)
+        return await session.get(url, headers=headers, allow_redirects=False, ssl=tls)
     except aiohttp.ClientConnectorCertificateError:
         raise _failed("The server's certificate is not valid for its name.") from None
     except aiohttp.ClientSSLError:
