@@ -1,7 +1,8 @@
 """One hundred backups of one running machine in a row: python -m bench.backups [BACKUPS] [MIB]
 
-Between two of them the guest writes so many MiB. The hundredth backup should take no longer than the tenth, space should be the changes
-plus tables, and a machine restored from any of them should answer as soon. Counted is what the engine does; a job adds milliseconds.
+Between two of them the guest writes so many MiB, and chains are shortened in the background as the service does it. The hundredth backup
+should take no longer than the tenth, space should be the changes, tables, and one full layer for each 64, and a machine restored from any
+of them should answer as soon. Counted is what the engine does; a job adds milliseconds.
 """
 
 import asyncio
@@ -16,9 +17,12 @@ from app.demo.hello import disk_image
 from app.engines.base import ContentFacts, Known, MachineSpec
 from app.engines.qemu.engine import QemuEngine, QemuSettings
 from app.engines.qemu.qmp import open_socket
+from app.settings import Settings
+from app.upkeep.shortening import next_long, shorten
 
 MIB = 1 << 20
 DISK_BYTES = 1 << 30
+MAX_LAYERS: int = Settings.model_fields["max_layers"].default
 
 
 async def no_progress(done: int, total: int) -> None:
@@ -51,6 +55,22 @@ async def write(engine: QemuEngine, folder: Path, machine_id: UUID, *, at_mib: i
         await until(engine, machine_id, b" ok\r\n", offset)
 
 
+async def keep_short(engine: QemuEngine, sealed: asyncio.Event, took: list[float]) -> None:
+    """Shorten chains whenever something was sealed; how long each time took."""
+    while await sealed.wait():
+        sealed.clear()
+        chains = await engine.contents.chains()
+        while id_ := next_long(chains, max_layers=MAX_LAYERS, launched=()):
+            began = time.perf_counter()
+            await shorten(engine.contents, id_, chains)
+            took.append(time.perf_counter() - began)
+            chains = await engine.contents.chains()
+
+
+def stored_bytes(folder: Path) -> int:
+    return sum(path.stat().st_blocks * 512 for path in (folder / "store" / "layers").iterdir())
+
+
 async def measure(engine: QemuEngine, folder: Path, *, backups: int, mib: int) -> None:
     path, hello = folder / "hello.raw", uuid4()
     path.write_bytes(disk_image())
@@ -60,6 +80,8 @@ async def measure(engine: QemuEngine, folder: Path, *, backups: int, mib: int) -
     taken: list[float] = []
     facts: list[ContentFacts] = []
     made: list[UUID] = []
+    before, sealed_one, shortened = stored_bytes(folder), asyncio.Event(), list[float]()
+    keeping = asyncio.create_task(keep_short(engine, sealed_one, shortened))
     for number in range(backups):
         at_mib = 1 + number * mib % (DISK_BYTES // MIB - 1 - mib)
         await write(engine, folder, machine_id, at_mib=at_mib, mib=mib)
@@ -68,6 +90,9 @@ async def measure(engine: QemuEngine, folder: Path, *, backups: int, mib: int) -
         sealed = await engine.contents.seal({disk_id: made[-1]}, machine_id=machine_id)
         taken.append(time.perf_counter() - began)
         facts.append(sealed.contents[made[-1]])
+        sealed_one.set()
+    await asyncio.sleep(1)
+    keeping.cancel()
     print(f"{backups} backups, {mib} MiB written before each")
     for number in sorted({10, 25, 50, 75, backups}):
         if number <= backups:
@@ -84,6 +109,15 @@ async def measure(engine: QemuEngine, folder: Path, *, backups: int, mib: int) -
     tables = (stored - changed) / backups
     print(
         f"  all: changed {changed / MIB:.1f} MiB, stored {stored / MIB:.1f} MiB: tables of {tables / 1024:.0f} KiB each"
+    )
+    chains = await engine.contents.chains()
+    flat = [content_id for content_id in made if len(chains.contents[content_id]) == 1]
+    full = sum([(await engine.contents.describe(content_id)).own_bytes for content_id in flat])
+    times = ", ".join(f"{took * 1000:.0f} ms" for took in shortened) or "never"
+    print(
+        f"  the store grew by {(stored_bytes(folder) - before) / MIB:.1f} MiB; {len(flat)} of the layers are full ones, with "
+        f"{full / MIB:.1f} MiB; the machine stands on {len(chains.disks[disk_id])} layers, the longest chain of a backup has "
+        f"{max(len(chains.contents[content_id]) for content_id in made)}; shortened in {times}"
     )
     await engine.machines.delete(machine_id)
 

@@ -316,6 +316,8 @@ class Contents(Protocol):
     async def compact_disk(self, disk_id: UUID, progress: Progress) -> None:
         """Shorten the chain below a disk, whether a machine runs on it or not: the guest stands still for milliseconds.
 
+        What was sealed from it last stands on the short chain, too. Seals go on meanwhile.
+
         Raises: as compact.
         """
 

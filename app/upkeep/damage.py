@@ -89,12 +89,22 @@ async def _answering(chains: Chains) -> Collection[UUID]:
     return set(known) & chains.contents.keys()
 
 
+async def all_hit(chains: Chains) -> set[UUID]:
+    """Contents and disks with damaged layers: a copy of those could not be repaired any more by putting their bytes back."""
+    hit = standing_on(await _damaged_layers(chains), chains)
+    return set(hit.contents | hit.disks)
+
+
+async def _damaged_layers(chains: Chains) -> set[str]:
+    damaged: list[Any] = list(await _damaged().values_list("id", flat=True))
+    answering = await _answering(chains) if damaged else ()
+    return set[str]().union(*(stretch(content_id, chains, answering) for content_id in damaged))
+
+
 async def assess(chains: Chains) -> Change:
     """In a transaction: faults as they follow from what is damaged, announced where they are new or gone."""
     damaged: list[Any] = list(await _damaged().values_list("id", flat=True))
-    answering = await _answering(chains) if damaged else ()
-    layers = set[str]().union(*(stretch(content_id, chains, answering) for content_id in damaged))
-    disks = list(standing_on(layers, chains).disks)
+    disks = list(standing_on(await _damaged_layers(chains), chains).disks)
     hit: Mapping[str, Sequence[Any]] = {
         "Image": await ImageDisk.filter(content_id__in=damaged).distinct().values_list("image_id", flat=True),
         "Backup": await BackupDisk.filter(content_id__in=damaged).distinct().values_list("backup_id", flat=True),

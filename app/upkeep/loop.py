@@ -123,8 +123,8 @@ class Upkeep:
 
     async def _shorten_one(self) -> bool:
         chains = await self._engine.contents.chains()
-        launched = await _launched_often()
-        id_ = next_long(chains, max_layers=self._max_layers, launched=launched, but=self._waiting())
+        but = self._waiting() | await damage.all_hit(chains)
+        id_ = next_long(chains, max_layers=self._max_layers, launched=await _launched_often(), but=but)
         self._chains_may_be_long = id_ is not None
         if id_ is None:
             return False

@@ -1,7 +1,4 @@
-"""Long chains made short: one flat layer for each so many seals, so that the hundredth backup is no slower than the tenth.
-
-Where a content is what a disk stands on, it gets the flat layer, and the disk moves onto that: nothing is copied twice.
-"""
+"""Long chains made short: one flat layer for each so many seals, so that the hundredth backup is no slower than the tenth."""
 
 from __future__ import annotations
 
@@ -46,8 +43,6 @@ async def shorten(engine: Contents, id_: UUID, chains: Chains) -> None:
     before = len(chains.disks.get(id_) or chains.contents[id_])
     try:
         if id_ in chains.disks:
-            for content_id in [other for other, chain in chains.contents.items() if chain[0] == chains.disks[id_][1]]:
-                await engine.compact(content_id, _no_progress)
             await engine.compact_disk(id_, _no_progress)
         else:
             await engine.compact(id_, _no_progress)

@@ -82,6 +82,40 @@ async def test_the_chain_below_a_running_machine_is_shortened_while_it_writes(la
     assert b"later" in await lab.type_line(machine_id, "r0 210")
 
 
+async def test_what_is_sealed_while_a_chain_is_shortened_moves_onto_the_short_one(lab: Lab) -> None:
+    machine_id, disk_id = await lab.launch()
+    contents = await sealed_often(lab, machine_id, disk_id)
+    branch = await lab.disk(contents[1])
+
+    async def progress(done: int, total: int) -> None:
+        if done and len(contents) < 7:
+            number = len(contents)
+            await lab.type_line(machine_id, f"w0 {0x200 + number // 2:x} {number}")
+            contents.append(lab.content())
+            await lab.engine.contents.seal({disk_id: contents[-1]}, machine_id=machine_id)
+            digests.append(digest(await lab.read(contents[-1])))
+
+    digests = [digest(await lab.read(content_id)) for content_id in contents]
+    await lab.engine.contents.compact_disk(disk_id, progress)
+    depths = [await lab.engine.contents.depth(id_) for id_ in (*contents, disk_id, branch)]
+    later = lab.content()
+    await lab.engine.contents.seal({disk_id: later}, machine_id=machine_id)
+
+    assert depths == [2, 3, 4, 1, 2, 3, 4, 5, 4]
+    assert [digest(await lab.read(content_id)) for content_id in contents] == digests
+    assert digest(await lab.read(later)) == digests[-1]
+    await lab.engine.machines.stop(machine_id, deadline_s=5, force=True)
+    for content_id in (contents[3], contents[5]):
+        await lab.engine.contents.release(content_id)
+        lab.contents.discard(content_id)
+    assert lab.leavings() == []
+    assert digest(await lab.read(contents[6])) == digests[6]
+    await lab.reopen()
+    await lab.engine.machines.start(machine_id)
+    await lab.until_ready(machine_id, boots=2)
+    assert b"6666" in await lab.type_line(machine_id, "r0 203")
+
+
 async def test_the_chain_below_a_machine_that_is_off_is_shortened(lab: Lab) -> None:
     machine_id, disk_id = await lab.launch()
     await sealed_often(lab, machine_id, disk_id, 2)
@@ -182,6 +216,7 @@ DURING_A_DISK = [
     Point("monitor", "blockdev-reopen"),
     Point("monitor", "change-backing-file"),
     Point("monitor", "blockdev-del"),
+    Point("os.rename", "contents/"),
 ]
 
 

@@ -7,9 +7,10 @@ before the header said so reads on from a file that has no name any longer.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
+from itertools import pairwise
 from uuid import UUID
 
 from app.engines.base import Progress
@@ -26,8 +27,8 @@ from app.engines.qemu.running import Running
 from app.enums import ErrorCode
 from app.errors import EngineError, NotFound
 
-DISK_TRIES = 3
-"""A disk that is sealed while it is copied has to be copied once more."""
+DISK_TRIES = 32
+"""A disk may be sealed while what is below it is copied: then what was sealed since is copied, too, which takes less each time."""
 
 
 class Compaction:
@@ -60,24 +61,63 @@ class Compaction:
 
     async def compact_disk(self, disk_id: UUID, progress: Progress) -> None:
         """Shorten the chain below a disk. Raises: NotFound. EngineError."""
-        for _ in range(DISK_TRIES):
-            async with self._pins() as pins:
-                async with self._machines.having(disk_id):
-                    chain = self._layers.chain(self._records.disks[disk_id])
-                    pins.enter_context(self._layers.pinned(*chain[:2]))
-                if len(chain) <= 2:
-                    return
-                active, below = chain[:2]
-                flat = self._flat_content(below)
-                if flat:
-                    pins.enter_context(self._layers.pinned(flat))
-                else:
-                    flat = await self._copy(below, pins, progress)
+        twins: dict[str, str] = {}
+        async with self._pins() as pins:
+            for _ in range(DISK_TRIES):
                 async with self._machines.having(disk_id) as running:
-                    if self._layers.chain(self._records.disks[disk_id])[:2] == [active, below]:
-                        await to_the_end(self._put_below(active, flat, running))
-                        return
-        raise EngineError(ErrorCode.ENGINE_FAILED, "the disk is sealed too often to be compacted")
+                    active, *below = self._layers.chain(self._records.disks[disk_id])
+                    if below and below[0] in twins:
+                        await to_the_end(self._put_below(active, twins[below[0]], running))
+                        break
+                    pins.enter_context(self._layers.pinned(active, *below[:1]))
+                if len(below) <= 1:
+                    return
+                await self._make_twins(below, twins, pins, progress)
+            else:
+                raise EngineError(ErrorCode.ENGINE_FAILED, "the disk is sealed too often to be compacted")
+            await self._move_contents(twins)
+
+    async def _make_twins(
+        self, below: Sequence[str], twins: dict[str, str], pins: ExitStack, progress: Progress
+    ) -> None:
+        """Have a layer with the same bytes for the first of these.
+
+        It is a flat one; but where there is a twin for one further below, it stands on that, with what was sealed since.
+        """
+        place = self._nearest_twin(below, twins)
+        if place is None:
+            twins[below[0]] = await self._copy(below[0], pins, progress)
+            return
+        if below[place] not in twins:
+            twins[below[place]] = known = self._content_twins()[below[place]]
+            pins.enter_context(self._layers.pinned(known))
+        for upper, lower in reversed(list(pairwise(below[: place + 1]))):
+            twins[upper] = await self._copy(upper, pins, progress, upon=twins[lower])
+
+    def _nearest_twin(self, below: Sequence[str], twins: Mapping[str, str]) -> int | None:
+        """The place of the first layer with a twin, if standing on that makes for a much shorter chain."""
+        if twins:
+            return next((place for place, layer in enumerate(below) if layer in twins), None)
+        known = self._content_twins()
+        for place, layer in enumerate(below):
+            if layer in known:
+                depth = place + len(self._layers.chain(known[layer]))
+                return place if depth < len(below) and (place == 0 or depth <= len(below) // 2) else None
+        return None
+
+    def _content_twins(self) -> dict[str, str]:
+        """Layers, and those with the same bytes that compaction has put in the place of contents."""
+        return {record.former: record.layer for record in self._records.contents.values() if record.former}
+
+    async def _move_contents(self, twins: Mapping[str, str]) -> None:
+        """Have contents stand on the short chain, too: nobody needs both for long."""
+        for content_id, seen in list(self._records.contents.items()):
+            if seen.layer not in twins:
+                continue
+            async with self._content_locks.held(content_id):
+                if self._records.contents.get(content_id) == seen:
+                    record = replace(seen, layer=twins[seen.layer], former=seen.layer)
+                    await to_the_end(self._records.put_contents({content_id: record}))
 
     @asynccontextmanager
     async def _pins(self) -> AsyncIterator[ExitStack]:
@@ -94,19 +134,14 @@ class Compaction:
         except KeyError:
             raise NotFound(f"no content {content_id}") from None
 
-    def _flat_content(self, layer: str) -> str | None:
-        """A flat layer with the bytes of another, left by the compaction of a content."""
-        found = (record.layer for record in self._records.contents.values() if record.former == layer)
-        return next(found, None)
-
-    async def _copy(self, layer: str, pins: ExitStack, progress: Progress) -> str:
+    async def _copy(self, layer: str, pins: ExitStack, progress: Progress, *, upon: str | None = None) -> str:
         name = self._layers.new_name()
         pins.enter_context(self._layers.pinned(name))
-        size = self._layers.chain_bytes(layer)
+        size = self._layers.allocated_bytes(layer) if upon else self._layers.chain_bytes(layer)
         source = self._layers.path(layer)
         self._room.require(source.parent, size)
         work = self._layers.convert(
-            source, format="qcow2", name=name, progress=progress, total_bytes=size, is_modest=True
+            source, format="qcow2", name=name, progress=progress, total_bytes=size, is_modest=True, backing=upon
         )
         await self._room.keep(source.parent, work)
         return name

@@ -142,9 +142,12 @@ class Layers:
         total_bytes: int,
         is_modest: bool = False,
         needed_bytes: int | None = None,
+        backing: str | None = None,
     ) -> None:
         """Copy a disk file, with all that is below it, into a new flat layer, durably. What progress raises ends the work.
 
+        `backing`: a layer with the same bytes as what is right below the one that is copied; the new one stands on that, and only what
+        is in the one is copied. The caller has pinned it.
         `needed_bytes`: what a file from outside was measured to take; its limits follow from it.
 
         Raises: EngineError: INSUFFICIENT_STORAGE, ENGINE_FAILED; TIMED_OUT beyond the limits; DAMAGED when it cannot be read.
@@ -157,7 +160,8 @@ class Layers:
         if needed_bytes is not None:
             limits = self._tools.limits_of(needed_bytes, written_bytes=needed_bytes + SPARE_BYTES)
         path = self.path(name)
-        options = ("-W", "-m", "8", "-t", "writeback", "-f", format, "-O", "qcow2", "-o", OPTIONS)
+        upon = ("-F", "qcow2", "-B", backing + SUFFIX) if backing else ()
+        options = ("-W", "-m", "8", "-t", "writeback", "-f", format, "-O", "qcow2", "-o", OPTIONS, *upon)
         try:
             await progress(0, total_bytes)
             arguments = ("convert", "-p", *options, str(source), str(path))
