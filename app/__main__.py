@@ -43,6 +43,10 @@ Data = Annotated[
     typer.Option("--data", metavar="DIR", help="Folder of everything the service keeps.", show_default=".data"),
 ]
 Host = Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")]
+Linux = Annotated[
+    bool,
+    typer.Option(help="With Tiny Linux, a public image that is built from Debian's packages where that can be done."),
+]
 Port = Annotated[int | None, typer.Option(min=0, max=65535, help="Port; 0: any free one.", show_default="8000")]
 
 
@@ -55,6 +59,7 @@ def demo(
     written: Annotated[
         int, typer.Option(metavar="MIB", min=1, max=1000, help="How much alice's machine writes to its disk.")
     ] = 128,
+    linux: Linux = True,
     exit: Annotated[bool, typer.Option("--exit", help="Then remove the demo's machines and stop.")] = False,
 ) -> None:
     """Start the service on SQLite, walk through its main job as a client, and keep serving.
@@ -63,13 +68,14 @@ def demo(
     """
     # The projects and machines of a demo are not for a database that others use.
     settings = load_settings(data_dir=data, host=host, port=port).model_copy(update={"database_url": None})
-    if not run(settings, lambda: _demo(settings, written_mib=written, leave=exit), level="warning"):
+    if not run(settings, lambda: _demo(settings, written_mib=written, linux=linux, leave=exit), level="warning"):
         raise typer.Exit(1)
 
 
-async def _demo(settings: Settings, *, written_mib: int, leave: bool) -> bool:
+async def _demo(settings: Settings, *, written_mib: int, linux: bool, leave: bool) -> bool:
     from app import serving
     from app.demo import access, walk
+    from app.demo import linux as with_linux
     from app.demo.screen import Screen, StepFailed
 
     serving.stop_on_sigterm()
@@ -88,8 +94,9 @@ async def _demo(settings: Settings, *, written_mib: int, leave: bool) -> bool:
                 if leave:
                     stack.push_async_callback(walk.remove_machines, screen, here, given.tokens)
                 await walk.walk(screen, here, given.tokens, written_mib=written_mib)
+                login = await with_linux.walk(screen, here, given.tokens["alice"], settings.data_dir) if linux else None
                 if not leave:
-                    walk.invite(screen, url, given.tokens, settings.data_dir / access.FILE)
+                    walk.invite(screen, url, given.tokens, settings.data_dir / access.FILE, login=login)
                     await serving.until_stopped()
         except StepFailed:
             return False
@@ -105,6 +112,7 @@ def serve(
     demo: Annotated[
         bool, typer.Option("--demo", help="With the demo's projects, tokens (in DATA/demo.json) and public images.")
     ] = False,
+    linux: Linux = True,
     work: Annotated[
         bool, typer.Option(help="Run the jobs and the machines, too. Without: PostgreSQL only, beside a `worker`.")
     ] = True,
@@ -113,10 +121,10 @@ def serve(
     settings = load_settings(data_dir=data, host=host, port=port)
     if settings.is_sqlite and not work:
         raise StartupError("With SQLite the service does its work itself; leave --no-work out, or set DATABASE_URL.")
-    run(settings, lambda: _serve(settings, demo=demo, work=work))
+    run(settings, lambda: _serve(settings, demo=demo, linux=linux, work=work))
 
 
-async def _serve(settings: Settings, *, demo: bool, work: bool) -> None:
+async def _serve(settings: Settings, *, demo: bool, linux: bool, work: bool) -> None:
     from app import serving
 
     serving.stop_on_sigterm()
@@ -129,7 +137,24 @@ async def _serve(settings: Settings, *, demo: bool, work: bool) -> None:
 
                 await access.provide(settings.data_dir, url)
             say(f"Serving at {url}; Ctrl-C ends it, machines run on.")
+            building = asyncio.create_task(_bring_linux(settings)) if demo and linux else None
             await serving.until_stopped()
+            if building is not None:
+                building.cancel()
+                await asyncio.gather(building, return_exceptions=True)
+
+
+async def _bring_linux(settings: Settings) -> None:
+    """See that there is Tiny Linux, and say so, or why not; meanwhile the service is there."""
+    from app.demo.catalogue import install_tiny
+    from app.demo.tiny.running import Unavailable
+
+    try:
+        said = await install_tiny(settings.data_dir, lambda _done, _note: None)
+    except (Unavailable, ServiceError) as error:
+        say(f"Tiny Linux is left out: {error}.")
+    else:
+        say(f"Tiny Linux is a public image: {said}.")
 
 
 @cli.command()

@@ -116,7 +116,7 @@ def service() -> Iterator[tuple[Client, Path]]:
     data, log = folder / "data", folder / "log"
     engine = data / "engine"
     environment = {name: value for name, value in os.environ.items() if not name.endswith("DATABASE_URL")}
-    command = [sys.executable, "-m", "app", "serve", "--demo", "--port", "0", "--data", str(data)]
+    command = [sys.executable, "-m", "app", "serve", "--demo", "--no-linux", "--port", "0", "--data", str(data)]
     with log.open("wb") as output:
         # In a session of its own, else Ctrl-C would end it before it has put its machines away.
         process = subprocess.Popen(

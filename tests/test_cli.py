@@ -29,7 +29,7 @@ TOOLS = ("setpriv", "prlimit", "env", "fallocate", "sh")
 async def served(scratch):
     """`serve --demo`: its file, and the folder that it uses."""
     data = scratch / "cli"
-    async with started("serve", "--demo", "--port", "0", "--data", data) as running:
+    async with started("serve", "--demo", "--no-linux", "--port", "0", "--data", data) as running:
         await running.read_until("Serving at", errors=True)
         yield json.loads((data / "demo.json").read_text()), data
         ended = await running.stop(signal.SIGTERM)
@@ -122,7 +122,7 @@ async def test_migrate_makes_a_database_and_says_what_it_applied(scratch):
 async def test_folder_of_a_running_service_is_refused(served):
     file, data = served
 
-    refused = (await run("serve", "--demo", "--port", "0", "--data", data)).refusal()
+    refused = (await run("serve", "--demo", "--no-linux", "--port", "0", "--data", data)).refusal()
 
     assert refused.startswith("Another process owns the store")
     assert "stop it first" in refused
@@ -257,7 +257,9 @@ async def test_worker_does_the_work_of_a_service_without(request, scratch):
         await run("migrate", "--data", data, DATABASE_URL=url)
         async with (
             started("worker", "--data", data, DATABASE_URL=url) as worker,
-            started("serve", "--no-work", "--demo", "--port", "0", "--data", data, DATABASE_URL=url) as service,
+            started(
+                "serve", "--no-work", "--demo", "--no-linux", "--port", "0", "--data", data, DATABASE_URL=url
+            ) as service,
         ):
             await service.read_until("Serving at", errors=True)
             file = json.loads((data / "demo.json").read_text())

@@ -267,14 +267,16 @@ def _compare(the: Walk) -> None:
     the.screen.say()
 
 
-def invite(screen: Screen, url: str, tokens: dict[str, str], file: Path) -> None:
-    """Say where to go from here."""
+def invite(screen: Screen, url: str, tokens: dict[str, str], file: Path, *, login: str | None) -> None:
+    """Say where to go from here; `login` is the command that logs in to the Linux machine, if there is one."""
     for who in ("alice", "bob"):
         screen.say(f"  The playground as {who}:  {url}#token={tokens[who]}")
     screen.say()
     screen.say("  Tokens, to be sent as `Authorization: Bearer …` (also in the file below):")
     screen.table([[who, token] for who, token in tokens.items()])
     screen.say()
+    if login:
+        screen.say(f"  alice's Linux machine: {login}")
     screen.say(f"  {file} has the address, tokens and projects for programs.")
     screen.say("  `python -m app schema` prints the API, and the playground explains it.")
     screen.say("  Ctrl-C ends the service, and the machines run on: `python -m app serve --demo` finds them again,")

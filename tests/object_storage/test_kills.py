@@ -26,7 +26,7 @@ async def test_a_service_that_is_killed_leaves_no_part_of_an_export_in_the_bucke
     async with AsyncExitStack() as stack:
 
         async def start() -> Running:
-            serve = ("serve", "--demo", "--port", str(port), "--data", data)
+            serve = ("serve", "--demo", "--no-linux", "--port", str(port), "--data", data)
             running = await stack.enter_async_context(started(*serve, IMAGE_SERVICE_ACCELERATOR="tcg", **environment))
             await running.read_until("Serving", errors=True)
             return running

@@ -37,7 +37,9 @@ async def test_a_service_that_is_killed_goes_on_with_the_file(scratch, tmp_path)
 
     async with AsyncExitStack() as stack:
         first = await stack.enter_async_context(
-            started("serve", "--demo", "--port", str(port), "--data", data, IMAGE_SERVICE_ACCELERATOR="tcg")
+            started(
+                "serve", "--demo", "--no-linux", "--port", str(port), "--data", data, IMAGE_SERVICE_ACCELERATOR="tcg"
+            )
         )
         await first.read_until("Serving", errors=True)
         token = json.loads((data / FILE).read_text())["tokens"]["alice"]
@@ -50,7 +52,9 @@ async def test_a_service_that_is_killed_goes_on_with_the_file(scratch, tmp_path)
         done_when_killed = next(data.glob("uploads/*.part")).stat().st_size
 
         second = await stack.enter_async_context(
-            started("serve", "--demo", "--port", str(port), "--data", data, IMAGE_SERVICE_ACCELERATOR="tcg")
+            started(
+                "serve", "--demo", "--no-linux", "--port", str(port), "--data", data, IMAGE_SERVICE_ACCELERATOR="tcg"
+            )
         )
         upload = await sending
 
