@@ -40,6 +40,8 @@ class ImmediateSqliteClient(SqliteClient):
         # Tried apart: aiosqlite's thread tells of a failure twice, the second time to a loop that may be closed by then.
         await asyncio.to_thread(lambda: sqlite3.connect(self.filename).close())
         await super().create_connection(with_db)
+        assert self._connection is not None
+        await self._connection.create_function("UPPER", 1, _upper, deterministic=True)
 
     def acquire_connection(self) -> ConnectionWrapper[aiosqlite.Connection]:
         """For a statement by itself."""
@@ -48,6 +50,11 @@ class ImmediateSqliteClient(SqliteClient):
 
     def _in_transaction(self) -> SqliteTransactionContext:
         return SqliteTransactionContext(_ImmediateTransaction(self), self._lock)
+
+
+def _upper(text: str | None) -> str | None:
+    """SQLite's own knows the letters of ASCII only, and by it the ORM ignores case."""
+    return None if text is None else text.upper()
 
 
 client_class = ImmediateSqliteClient

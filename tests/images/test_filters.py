@@ -17,7 +17,7 @@ from tests.client import Client
 from tests.factories import make_image, make_member
 
 LIST = "query($f: ImageFilter) { images(filter: $f, first: 100) { totalCount nodes { uuid name } } }"
-NAMES = ["100%", "100", "a_b", "axb", "it's", 'quo"te', "back\\slash", "\U0001f642 smile", "UPPER", "upper", "%_", ""]
+NAMES = ["100%", "100", "a_b", "axb", "it's", 'quo"te', "back\\slash", "\U0001f642 smile", "UPPER", "upper", "%_", "Grün ЯБЛОКО", ""]
 
 
 async def names(client: Client, **where: object) -> list[str]:
@@ -42,6 +42,8 @@ TEXTS: list[tuple[dict[str, object], Callable[[str], bool]]] = [
     ({"contains": '"'}, lambda n: '"' in n),
     ({"contains": "\U0001f642"}, lambda n: "\U0001f642" in n),
     ({"contains": "PpE"}, lambda n: "ppe" in n.lower()),
+    ({"contains": "RÜN яБло"}, lambda n: n.startswith("Grün")),
+    ({"startsWith": "gRÜn"}, lambda n: n.startswith("Grün")),
     ({"contains": ""}, lambda n: True),
     ({"contains": "a" * 5000}, lambda n: False),
     ({"startsWith": "100%"}, lambda n: n == "100%"),
