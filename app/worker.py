@@ -116,7 +116,6 @@ async def working(settings: Settings, engine: Engine) -> AsyncIterator[Runner]:
             await watching
 
 
-async def _known() -> Known:
 def _upkeep(settings: Settings, engine: Engine, runner: Runner) -> AbstractAsyncContextManager[None]:
     if not settings.upkeep_percent:
         return nullcontext()
