@@ -37,6 +37,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=os.environ.get("TEST_DATABASE_URL", "sqlite"),
         help="sqlite, or the postgres:// URL of a server on which databases may be made; also TEST_DATABASE_URL",
     )
+    parser.addoption(
+        "--kills", type=int, default=0, help="how often tests/e2e/test_kills.py kills for each kind of work"
+    )
     parser.addoption("--node", action="store_true", help="with the tests that need Node and its package registry, too")
 
 
@@ -125,10 +128,10 @@ async def service(template: Template, scratch: Path) -> AsyncIterator[Service]:
             reserve_memory_mib=128,
             reserve_disk_mib=64,
             stop_timeout_s=5,
+            upkeep_percent=0,  # it would hash the GiBs of zeros that most machines have
         )
         server = uvicorn.Server(
             uvicorn.Config(
-            upkeep_percent=0,  # it would hash the GiBs of zeros that most machines have
                 asgi.create_app(settings), port=0, log_level="warning", ws="websockets-sansio", lifespan="on"
             )
         )
