@@ -47,6 +47,8 @@ ORDER = {
 }
 Order = Sequence[tuple[ImageOrderField, OrderDirection]]
 FOR_RULES = Wanted.naming(*RULE_COLUMNS, "name")
+MAX_KEYS = 100
+"""Of tags that are taken off, as of items in a batch; an image has ten."""
 
 
 async def list_images(
@@ -223,7 +225,12 @@ async def _tag(caller: Caller, tags: Mapping[str, str], image_id: UUID) -> None:
 
 
 async def untag_images(caller: Caller, image_ids: Sequence[UUID], keys: Sequence[str]) -> list[ServiceError | None]:
-    """Take tags off images; what is not there counts as taken off."""
+    """Take tags off images; what is not there counts as taken off.
+
+    Raises: LimitExceeded: more than 100 keys.
+    """
+    if len(keys) > MAX_KEYS:
+        raise LimitExceeded(f"At most {MAX_KEYS} keys at a time, not {len(keys)}.", field=("input", "keys"))
     return await _each(image_ids, partial(_untag, caller, [key.strip() for key in keys]))
 
 

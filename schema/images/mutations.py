@@ -77,7 +77,7 @@ class TagImagesPayload(ImageResults):
 @strawberry.input(description="Tags to take off images. What is not there counts as taken off.")
 class UntagImagesInput:
     image_ids: list[strawberry.ID] = strawberry.field(description="At most 100, opaque or plain.")
-    keys: list[str] = strawberry.field(description="Of the tags to take off.")
+    keys: list[str] = strawberry.field(description="Of the tags to take off; at most 100.")
 
 
 @strawberry.type(description="What became of each image.")

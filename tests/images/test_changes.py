@@ -249,6 +249,25 @@ async def test_a_batch_does_what_it_can_and_names_the_place_of_what_it_cannot(pr
     assert await snapshot(lent, hidden) == before
 
 
+async def test_at_most_a_hundred_keys_are_taken_off_at_a_time(project):
+    alice = await project("alice")
+    image = await make_image(alice.project_id)
+    await ImageTag.create(image=image, key="k0", value="")
+    before = await snapshot(image)
+
+    def keys(count: int) -> dict[str, object]:
+        return {"ids": [str(image.id)], "keys": [f"k{number}" for number in range(count)]}
+
+    refused = await alice.one(UNTAG, **keys(101))
+    unchanged = await snapshot(image) == before
+    taken = await alice.one(UNTAG, **keys(100))
+
+    error = {"code": "LIMIT_EXCEEDED", "otcCode": None, "field": ["input", "keys"]}
+    assert (refused, unchanged) == ({"results": [], "userErrors": [error]}, True)
+    assert taken["userErrors"] == []
+    assert taken["results"][0]["image"]["tags"] == []
+
+
 @pytest.mark.parametrize(("query", "more"), [(TAG, {"tags": [{"key": "a"}]}), (UNTAG, {"keys": ["a"]}), (DELETE, {})])
 async def test_a_batch_has_at_most_a_hundred_ids(project, query, more):
     alice = await project("alice")
