@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from asyncio.subprocess import PIPE, STDOUT
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -50,10 +51,15 @@ def _namespace() -> tuple[str, ...]:
 
 
 def fill(folder: Path, *, leave_bytes: int = 0) -> Path:
-    """Take all space of a file system but so much, at once; the file that has it."""
-    facts = os.statvfs(folder)
+    """Take all space of a file system but so much, at once, while others may write; the file that has it."""
     path = folder / "filling"
     with path.open("wb") as file:
-        if (size := facts.f_bavail * facts.f_frsize - leave_bytes) > 0:
-            os.posix_fallocate(file.fileno(), 0, size)
+        while (more := _free(folder) - leave_bytes) > 0:
+            with suppress(OSError):  # somebody was faster
+                os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size + more)
     return path
+
+
+def _free(folder: Path) -> int:
+    facts = os.statvfs(folder)
+    return facts.f_bavail * facts.f_frsize
