@@ -15,8 +15,9 @@ from app.images import charging
 from app.images.models import Image, ImageDisk
 from app.jobs.work import Work
 from app.runtime import Runtime
-from app.sources.inspection import ENGINE_NAMES, Inspected, inspect
+from app.sources.inspection import ENGINE_NAMES, Inspected, blaming_file, inspect
 from app.sources.jobs import MakesImage, activate, progress_of
+from app.sources.os_detection import missing_columns
 from app.uploads import service as uploads
 
 TO_BLAME = (ErrorCode.UNSAFE_FILE, ErrorCode.DISK_TOO_LARGE)
@@ -49,7 +50,8 @@ class ImportImage(MakesImage):
         path = uploads.path_of(runtime.settings.data_dir, upload_id)
         declared, kind = work.input["format"], ImageKind(str(work.input["kind"]))
         await work.progress(0.0, phase="looking at the file")
-        file = await inspect(path, declared=DiskFormat(str(declared)) if declared else None, kind=kind)
+        format_ = DiskFormat(str(declared)) if declared else None
+        file = await inspect(runtime.engine.contents, path, declared=format_, kind=kind)
         image = await Image.get(id=work.image_id)
         _check_size(file, image.min_disk_gib)
         async with db.transaction():
@@ -59,12 +61,22 @@ class ImportImage(MakesImage):
             message = f"The service has no room for {file.needed_bytes >> 20} MiB more."
             raise Refused(ErrorCode.INSUFFICIENT_STORAGE, message)
         progress, name = progress_of(work, "converting the file"), ENGINE_NAMES[file.format]
-        facts = await runtime.engine.contents.ingest(path, format=name, content_id=content_id, progress=progress)
+        with blaming_file():
+            facts = await runtime.engine.contents.ingest(
+                path, format=name, content_id=content_id, progress=progress, needed_bytes=file.needed_bytes
+            )
+        columns: dict[str, object] = {}
+        if kind is ImageKind.SYSTEM_DISK:
+            await work.progress(0.99, phase="looking for the system")
+            columns = await missing_columns(
+                runtime.engine.contents, content_id, image, virtual_bytes=facts.virtual_bytes
+            )
         async with db.transaction():
             await Image.filter(id=image.id).update(
                 min_disk_gib=max(image.min_disk_gib, file.size_gib),
                 disk_format=DiskFormat.QCOW2,
                 source_format=file.format,
+                **columns,
             )
             await ImageDisk.filter(content_id=content_id).update(size_gib=file.size_gib)
             await uploads.use_up(upload_id)

@@ -1,7 +1,7 @@
 """What has to be known of a stranger's disk file before it is converted, and why one is refused.
 
-First the bytes are looked at by a program that opens nothing else. Only then is qemu-img shown the file, under limits, and never
-without being told the format: one that it detects by itself may name other files of this host.
+First the bytes are looked at by a program that opens nothing else. Only then is the engine shown the file, and told its format: one
+that it detects by itself may name other files of this host.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from app.engines.qemu.tools import ENVIRONMENT, Tools, guarded
+from app.engines.base import Contents
+from app.engines.qemu.tools import ENVIRONMENT, guarded
 from app.enums import DiskFormat, ErrorCode, ImageKind
 from app.errors import EngineError, Refused
 from app.images import rules
@@ -30,12 +30,11 @@ ENGINE_NAMES: Mapping[DiskFormat, str] = {
     DiskFormat.VHD: "vpc",
     DiskFormat.VHDX: "vhdx",
     DiskFormat.VDI: "vdi",
+    DiskFormat.QED: "qed",
+    DiskFormat.QCOW: "qcow",
+    DiskFormat.ISO: "raw",
 }
 """What the engine calls a format."""
-CHECKED = (DiskFormat.QCOW2, DiskFormat.VMDK, DiskFormat.VHDX, DiskFormat.VDI)
-"""Formats whose tables qemu-img can check."""
-SOUND = frozenset({0, 3})
-"""Nothing is wrong, or only space is wasted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +52,24 @@ class Inspected:
         return max(1, -(-self.virtual_bytes >> 30))
 
 
-async def inspect(path: Path, *, declared: DiskFormat | None, kind: ImageKind) -> Inspected:
+async def inspect(engine: Contents, path: Path, *, declared: DiskFormat | None, kind: ImageKind) -> Inspected:
     """Look at a file, which nobody trusts yet.
 
-    Raises: Refused: FORMAT_MISMATCH, UNSAFE_FILE, DISK_TOO_LARGE, TIMED_OUT.
+    Raises: Refused: FORMAT_MISMATCH, UNSAFE_FILE, DISK_TOO_LARGE, TIMED_OUT. EngineError: as the engine's inspect, but for DAMAGED.
     """
     try:
         async with asyncio.timeout(LIMIT_S):
-            return await _inspect(path, declared, kind)
+            detected = await _detect(path)
     except TimeoutError:
         raise Refused(ErrorCode.TIMED_OUT, "It took too long to look at the file.") from None
-    except EngineError as error:
-        if error.code != ErrorCode.ENGINE_FAILED:
-            raise
-        raise unsafe(f"it is damaged ({error.message})") from error
+    _check_kind(detected, declared, kind)
+    most = rules.max_disk_gib(kind)
+    with blaming_file():
+        facts = await engine.inspect(path, format=ENGINE_NAMES[detected], max_bytes=most << 30)
+    if facts.needed_bytes is None:
+        message = f"The disk in the file has {-(-facts.virtual_bytes >> 30)} GiB; such an image has at most {most}."
+        raise Refused(ErrorCode.DISK_TOO_LARGE, message, otc="IMG.0111")
+    return Inspected(detected, facts.virtual_bytes, facts.needed_bytes)
 
 
 def unsafe(reason: str) -> Refused:
@@ -74,38 +77,31 @@ def unsafe(reason: str) -> Refused:
     return Refused(ErrorCode.UNSAFE_FILE, f"The file cannot be taken in: {reason}.")
 
 
-async def _inspect(path: Path, declared: DiskFormat | None, kind: ImageKind) -> Inspected:
-    detected = await _detect(path)
+@contextmanager
+def blaming_file() -> Iterator[None]:
+    """Where the engine reads a stranger's file: what is damaged is that.
+
+    Raises: Refused: UNSAFE_FILE.
+    """
+    try:
+        yield
+    except EngineError as error:
+        if error.code != ErrorCode.DAMAGED:
+            raise
+        raise unsafe(f"it is damaged ({error.message})") from error
+
+
+def _check_kind(detected: DiskFormat, declared: DiskFormat | None, kind: ImageKind) -> None:
+    """Raises: Refused: FORMAT_MISMATCH: it is not what was said, or makes no such image."""
+    message = None
     if declared not in (None, detected):
-        raise Refused(ErrorCode.FORMAT_MISMATCH, f"The file is {detected.value}, not {declared} as was said.")
-    tools, name = Tools("qemu-img", LIMIT_S), ENGINE_NAMES[detected]
-    facts = await _json(tools, "info", name, path)
-    _check_alone(facts)
-    virtual_bytes = int(facts["virtual-size"])
-    most = rules.max_disk_gib(kind)
-    if virtual_bytes > most << 30:
-        message = f"The disk in the file has {-(-virtual_bytes >> 30)} GiB; such an image has at most {most}."
-        raise Refused(ErrorCode.DISK_TOO_LARGE, message, otc="IMG.0111")
-    if detected in CHECKED:
-        await tools.run("check", "-q", "-f", name, str(path), accept=SOUND)
-    needed = await _json(tools, "measure", name, path, "-O", "qcow2")
-    return Inspected(detected, virtual_bytes, int(needed["required"]))
-
-
-def _check_alone(facts: Mapping[str, Any]) -> None:
-    """What has been looked for before, once more as qemu-img sees it."""
-    special = (facts.get("format-specific") or {}).get("data") or {}
-    if any("backing" in name for name in facts):
-        raise unsafe("it has a backing file")
-    if special.get("data-file"):
-        raise unsafe("it has an external data file")
-    if facts.get("encrypted"):
-        raise unsafe("it is encrypted")
-
-
-async def _json(tools: Tools, verb: str, format: str, path: Path, *options: str) -> Any:
-    lines = [line async for line in tools.lines(verb, "--output=json", "-f", format, *options, str(path))]
-    return json.loads(b"".join(lines))
+        message = f"The file is {detected.value}, not {declared} as was said."
+    elif kind is ImageKind.ISO and detected is not DiskFormat.ISO:
+        message = f"The file is {detected.value}, and no disc: say kind SYSTEM_DISK or DATA_DISK."
+    elif kind is not ImageKind.ISO and detected is DiskFormat.ISO:
+        message = "The file is a disc: say kind ISO."
+    if message:
+        raise Refused(ErrorCode.FORMAT_MISMATCH, message)
 
 
 async def _detect(path: Path) -> DiskFormat:

@@ -58,6 +58,8 @@ class Limits:
         return f"--cpu={self.cpu_s}:{self.cpu_s + 5}", f"--fsize={self.written_bytes}"
 
 
+GAVE_UP = frozenset({1, 2})
+"""How a run ends that has met an error, or found one in a file that it was to check."""
 EXCEEDED = frozenset({-signal.SIGXCPU, -signal.SIGKILL})
 """How a run ends that wanted more of the processor."""
 
@@ -205,7 +207,7 @@ class Tools:
         for path in filter(os.path.isabs, arguments):
             said = said.replace(path, Path(path).name)
         # By 1 it gives up; by others it was not there, or was killed.
-        code = failure if status == 1 and "error while writing" not in said else ErrorCode.ENGINE_FAILED
+        code = failure if status in GAVE_UP and "error while writing" not in said else ErrorCode.ENGINE_FAILED
         raise EngineError(code, f"qemu-img {arguments[0]} failed ({status}): {said[-300:]}")
 
 
