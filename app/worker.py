@@ -122,6 +122,7 @@ def _upkeep(settings: Settings, engine: Engine, runner: Runner) -> AbstractAsync
     return Upkeep(settings, engine, is_busy=lambda: runner.is_running(LIMITS)).going_on()
 
 
+async def _known() -> Known:
     """All that the engine may have; rows of a job that has not ended know theirs too."""
     gone = [EcsStatus.DELETED, EcsStatus.ERROR]
     machines = EcsInstance.exclude(status__in=gone)
