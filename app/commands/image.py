@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from app.commands.printing import say, show
+from app.enums import DiskFormat, ExportFormat, ImageKind, OsType
 
 if TYPE_CHECKING:
     from app.transfer.client import Client, Progress
@@ -27,6 +28,19 @@ LOCAL = "http://127.0.0.1:8000"
 def upload_image(
     file: Annotated[Path, typer.Argument(help="The file to send, of any size that the service takes.")],
     *,
+    name: Annotated[
+        str | None, typer.Option(help="Make an image of it with this name, and print the image's id.")
+    ] = None,
+    kind: Annotated[
+        ImageKind, typer.Option(case_sensitive=False, help="What the image is to hold.")
+    ] = ImageKind.SYSTEM_DISK,
+    format: Annotated[
+        DiskFormat | None,
+        typer.Option(case_sensitive=False, help="What the file has to be.", show_default="as it turns out"),
+    ] = None,
+    os: Annotated[
+        OsType | None, typer.Option(case_sensitive=False, help="What it boots.", show_default="what is found out")
+    ] = None,
     token: Token,
     url: Url = LOCAL,
 ) -> None:
@@ -34,16 +48,72 @@ def upload_image(
 
     After an interruption the same command goes on where it was.
     """
-    print(as_client(url, token, lambda client: _upload(client, file)))
+    source = {
+        "kind": kind.value,
+        "format": format.value if format else None,
+        "os": {"type": os.value} if os else None,
+    }
+    print(as_client(url, token, lambda client: _upload(client, file, name, source)))
 
 
-async def _upload(client: Client, file: Path) -> str:
-    from app.transfer.uploading import upload
+async def _upload(client: Client, file: Path, name: str | None, source: dict[str, Any]) -> str:
+    from app.transfer.uploading import make_image, upload
 
     with bar(file.name) as progress:
         sent = await upload(client, file, progress)
     say(f"{file.name} has arrived, SHA-256 {sent['checksum']['value']}.")
-    return str(sent["id"])
+    if name is None:
+        return str(sent["id"])
+    with bar(name, in_bytes=False) as progress:
+        return await make_image(client, name, source | {"uploadId": sent["id"]}, progress)
+
+
+@cli.command("download")
+def download_image(
+    image: Annotated[str, typer.Argument(help="Its name, or its id.")],
+    file: Annotated[
+        Path | None, typer.Argument(help="Where to put it: a file or a folder.", show_default="NAME.FORMAT here")
+    ] = None,
+    *,
+    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="The same.")] = None,
+    format: Annotated[
+        ExportFormat | None,
+        typer.Option(case_sensitive=False, help="Have the service convert it first.", show_default="as it is kept"),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    token: Token,
+    url: Url = LOCAL,
+) -> None:
+    """Fetch an image as a disk file, and print the file's name.
+
+    After an interruption the same command goes on where it was. What has arrived is compared with the service's checksum.
+    """
+    if file and output:
+        raise typer.BadParameter("give the file once, as FILE or with --output.", param_hint="--output")
+    print(as_client(url, token, lambda client: _download(client, image, file or output, format, force=force)))
+
+
+async def _download(client: Client, image: str, to: Path | None, format: ExportFormat | None, *, force: bool) -> str:
+    from app.transfer.client import TransferFailed
+    from app.transfer.downloading import download, export, find_image
+
+    found = await find_image(client, image)
+    suffix = (format.value if format else found["diskFormat"]).lower()
+    path = to or Path()
+    if path.is_dir():
+        path /= Path(f"{found['name']}.{suffix}").name
+    if path.exists() and not force:
+        raise TransferFailed(f"{path} is there already; give another FILE, or --force.")
+    file = {"url": found["downloadUrl"], "checksum": found["checksum"]}
+    if format:
+        with bar(f"{found['name']} as {format.value}", in_bytes=False) as progress:
+            file = await export(client, found["id"], format.value, progress)
+    expected = file["checksum"] and file["checksum"]["value"]
+    with bar(path.name) as progress:
+        sha256 = await download(client, file["url"], path, sha256=expected, on_progress=progress)
+    compared = "as it is in the service" if expected else "which the service has not worked out yet"
+    say(f"{path.name} is here, SHA-256 {sha256}, {compared}.")
+    return str(path)
 
 
 @cli.command("list")
@@ -86,14 +156,15 @@ def as_client(url: str, token: str, work: Callable[[Client], Coroutine[Any, Any,
 
 
 @contextmanager
-def bar(name: str) -> Iterator[Progress]:
-    """A bar of bytes on a terminal, which goes when it is done; elsewhere nothing."""
+def bar(name: str, *, in_bytes: bool = True) -> Iterator[Progress]:
+    """A bar of bytes, or of per cent, on a terminal, which goes when it is done; elsewhere nothing."""
+    from rich import progress as columns
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     console = Console(stderr=True)
-    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    title = TextColumn("{task.description}", markup=False)
-    with Progress(title, *columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+    title, left = columns.TextColumn("{task.description}", markup=False), columns.TimeRemainingColumn()
+    numbers = [columns.DownloadColumn(), columns.TransferSpeedColumn()] if in_bytes else [columns.TaskProgressColumn()]
+    shown = (title, columns.BarColumn(), *numbers, left)
+    with columns.Progress(*shown, console=console, disable=not console.is_terminal, transient=True) as progress:
         task = progress.add_task(name, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -16,12 +17,17 @@ TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=600)
 """The answer to the last byte may take as long as hashing what was sent before a restart of the service."""
 PASSING = {HTTPStatus.CONFLICT, HTTPStatus.LOCKED, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 
+POLL_S = 0.5
+"""Between two looks at a job."""
+
 Answer = dict[str, Any]
 Progress = Callable[[int, int], None]
-"""Called with the bytes that are across, and all of them."""
+"""Called with what is done, and all that is to do: bytes, unless it is said otherwise."""
 
 IMAGES = """query ($after: String) { images(first: 100, after: $after) {
   nodes { id name kind status visibility sizeBytes owner { name } } pageInfo { hasNextPage endCursor } } }"""
+JOB = """query ($id: ID!) { job(id: $id) { status progress fault { message }
+  image { id } export { url format checksum { value } } } }"""
 
 
 class TransferFailed(Exception):
@@ -35,8 +41,19 @@ class Again(Exception):
 class Client:
     """One token at one service."""
 
-    def __init__(self, url: str, session: aiohttp.ClientSession, pauses_s: Sequence[float]) -> None:
-        self._url, self.session, self.pauses_s = url, session, pauses_s
+    def __init__(
+        self,
+        url: str,
+        session: aiohttp.ClientSession,
+        *,
+        strangers: aiohttp.ClientSession,
+        pauses_s: Sequence[float],
+    ) -> None:
+        self._url, self.session, self._strangers, self.pauses_s = url, session, strangers, pauses_s
+
+    def session_for(self, url: str) -> aiohttp.ClientSession:
+        """What asks for an address: one that is signed is an object storage's, which is not told the token."""
+        return self._strangers if urlsplit(url).query else self.session
 
     async def ask(self, document: str, /, **variables: object) -> Any:
         """The value of the only root field.
@@ -67,6 +84,23 @@ class Client:
             if not page["pageInfo"]["hasNextPage"]:
                 return
             after = page["pageInfo"]["endCursor"]
+
+    async def finish(self, job_id: str, on_progress: Progress) -> Answer:
+        """A job that has succeeded, by asking for it again and again; progress is in per cent.
+
+        Raises: TransferFailed: it has failed, or was cancelled.
+        """
+        while True:
+            job: Answer | None = await self.ask(JOB, id=job_id)
+            if job is None:
+                raise TransferFailed("The job is gone; run the command again.")
+            on_progress(int(job["progress"] * 100), 100)
+            if job["status"] == "SUCCESS":
+                return job
+            if job["status"] in ("FAIL", "CANCELLED"):
+                reason = (job["fault"] or {}).get("message") or "it was cancelled"
+                raise TransferFailed(f"The job has failed: {reason}")
+            await asyncio.sleep(POLL_S)
 
 
 class Patience:
@@ -107,5 +141,8 @@ async def check(response: aiohttp.ClientResponse, *, gone: str) -> None:
 async def connected(url: str, token: str, *, pauses_s: Sequence[float] = PAUSES_S) -> AsyncIterator[Client]:
     """A client of the service at this address, with or without /graphql at its end."""
     headers = {"Authorization": f"Bearer {token}"}
-    async with aiohttp.ClientSession(headers=headers, timeout=TIMEOUT) as session:
-        yield Client(url.rstrip("/").removesuffix("/graphql"), session, pauses_s)
+    async with (
+        aiohttp.ClientSession(headers=headers, timeout=TIMEOUT) as session,
+        aiohttp.ClientSession(timeout=TIMEOUT) as strangers,
+    ):
+        yield Client(url.rstrip("/").removesuffix("/graphql"), session, strangers=strangers, pauses_s=pauses_s)

@@ -23,6 +23,9 @@ UPLOAD = """query ($id: ID!) { node(id: $id) { ... on Upload {
 CREATE = """mutation ($input: CreateUploadInput!) { createUpload(input: $input) {
   upload { id url } userErrors { code message } } }"""
 
+MAKE = """mutation ($input: CreateImageInput!) { createImage(input: $input) {
+  job { id } userErrors { code message } } }"""
+
 
 async def upload(client: Client, path: Path, on_progress: Progress = lambda done, total: None) -> Answer:
     """Send a file, or what is left of it; the upload once it is complete.
@@ -51,6 +54,18 @@ async def upload(client: Client, path: Path, on_progress: Progress = lambda done
         await transfer.delete()
         raise TransferFailed("What has arrived is not this file, and was removed; run the command again.")
     return sent
+
+
+async def make_image(
+    client: Client, name: str, source: Answer, on_progress: Progress = lambda done, total: None
+) -> str:
+    """An image of an upload, its id, once it is ACTIVE. `source` is an UploadSourceInput.
+
+    Raises: TransferFailed.
+    """
+    payload = await client.ask(MAKE, input={"name": name, "source": {"upload": source}})
+    job = await client.finish(payload["job"]["id"], on_progress)
+    return str(job["image"]["id"])
 
 
 async def _unfinished(client: Client, name: str, facts: os.stat_result) -> Answer | None:

@@ -231,7 +231,7 @@ async def test_an_image_whose_bytes_are_not_there_is_not_found(project):
 async def test_who_is_fetching_an_image_gets_it_whole_though_it_is_deleted_meanwhile(project, tmp_path):
     alice = await project("alice")
     path = tmp_path / "disk.raw"
-    path.write_bytes(random.Random(SEED).randbytes(24 * MIB))
+    path.write_bytes(random.Random(SEED).randbytes(16 * MIB))
     image = await of_bytes(alice, path)
     whole = hashlib.sha256((await alice.http.get(image["downloadUrl"])).content).digest()
     parts = urlsplit(image["downloadUrl"])

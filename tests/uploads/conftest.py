@@ -107,8 +107,13 @@ def chance() -> random.Random:
 
 
 @asynccontextmanager
-async def cutting(url: str, places: Iterable[int]) -> AsyncIterator[str]:
-    """The address of a network that breaks: each connection after so many bytes of the client's, later ones never."""
+async def cutting(
+    url: str, places: Iterable[int], *, answers: bool = False, stalled: asyncio.Event | None = None
+) -> AsyncIterator[str]:
+    """The address of a network that breaks: each connection after so many bytes of the client's, or of its answers; later ones never.
+
+    With an event, which is set then, such a connection is only silent until the client goes away.
+    """
     parts, left = urlsplit(url), list(places)
 
     async def forward(reader, writer, most):
@@ -123,11 +128,15 @@ async def cutting(url: str, places: Iterable[int]) -> AsyncIterator[str]:
 
     async def connect(reader, writer):
         there, back = await asyncio.open_connection(parts.hostname, parts.port)
+        most = left.pop() if left else None
         ways = [
-            asyncio.create_task(forward(reader, back, left.pop() if left else None)),
-            asyncio.create_task(forward(there, writer, None)),
+            asyncio.create_task(forward(reader, back, None if answers else most)),
+            asyncio.create_task(forward(there, writer, most if answers else None)),
         ]
         await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        if stalled and most is not None:
+            stalled.set()
+            await asyncio.wait(ways)
         for way in ways:
             way.cancel()
         for each in (writer, back):
