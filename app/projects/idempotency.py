@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from hashlib import sha256
+from typing import cast
 
 import orjson
 from tortoise.exceptions import IntegrityError
@@ -46,6 +47,38 @@ async def once(caller: Caller, key: str | None, request: object, work: Callable[
         if (known := await _known(caller, key, digest)) is not None:
             return known
         raise
+
+
+async def in_steps(
+    caller: Caller, key: str, request: object, steps: Sequence[Callable[[], Awaitable[Sequence[object]]]]
+) -> list[object]:
+    """What all steps answer, one after the other, where once would hold its locks for too long: each is a transaction of its own.
+
+    A retry is answered with the steps that were done, and does the others; so is a twin, step by step.
+
+    Raises: as once.
+    """
+    await recall(caller, key, request)
+    await IdempotencyKey.filter(created_at__lt=db.now() - KEPT).delete()
+    await _begin(caller, key, _digest(request))
+    answers: list[Sequence[object]] = []
+    for number, step in enumerate(steps):
+        async with db.transaction():
+            row = await IdempotencyKey.select_for_update().get(project_id=caller.project, key=key)
+            answers = cast("list[Sequence[object]]", row.answer["steps"])
+            if number == len(answers):
+                answers.append(await step())
+                await IdempotencyKey.filter(id=row.id).update(answer={"steps": answers})
+    return [value for answer in answers for value in answer]
+
+
+async def _begin(caller: Caller, key: str, digest: str) -> None:
+    try:
+        async with db.transaction():
+            await IdempotencyKey.create(project_id=caller.project, key=key, request_sha256=digest, answer={"steps": []})
+    except IntegrityError:
+        if await _known(caller, key, digest) is None:
+            raise
 
 
 async def recall(caller: Caller, key: str | None, request: object) -> Answer | None:

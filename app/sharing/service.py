@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import groupby
 from uuid import UUID, uuid4
 
 from app import db, events, policy, states
@@ -51,16 +53,17 @@ async def share_images(
     """
     policy.require(caller, TokenScope.SHARING)
     request = ("shareImages", list(map(str, image_ids)), list(map(str, project_ids)))
+    pairs = await _resolved(caller, image_ids, project_ids)
     if idempotency_key is None or dry_run:
-        return await _pairs(caller, image_ids, project_ids, _Offer(caller, dry_run))
-    answer: list[ShareResult] = []
+        offer = _Offer(caller, dry_run)
+        return [await _done(caller, pair, offer) for pair in pairs]
 
-    async def work() -> dict[str, object]:
-        answer.extend(await _pairs(caller, image_ids, project_ids, _Offer(caller, dry_run=False)))
-        return {"results": [_packed(result) for result in answer]}
+    async def share(some: Sequence[_Pair]) -> list[object]:
+        return [_packed(await _done(caller, pair, _Offer(caller, dry_run=False))) for pair in some]
 
-    given = await idempotency.once(caller, idempotency_key, request, work)
-    return answer or [_unpacked(values) for values in given["results"]]  # type: ignore[attr-defined]
+    # A step an image: so no transaction is long, and none locks two images, which another might lock the other way round.
+    steps = [partial(share, list(some)) for _, some in groupby(pairs, lambda pair: pair.image_index)]
+    return [_unpacked(values) for values in await idempotency.in_steps(caller, idempotency_key, request, steps)]
 
 
 def _packed(result: ShareResult) -> list[object]:
@@ -68,12 +71,13 @@ def _packed(result: ShareResult) -> list[object]:
     return [result.image_index, result.project_index, result.outcome, result.member_id, error]
 
 
-def _unpacked(values: Sequence[object]) -> ShareResult:
+def _unpacked(values: object) -> ShareResult:
+    assert isinstance(values, list)
     image, project, outcome, member, error = values
     assert isinstance(image, int)
     assert isinstance(project, int)
     found = None
-    if isinstance(error, list):
+    if error is not None:
         code, message, field, otc = error
         found = Refused(ErrorCode(code), message, field=field and tuple(field), otc=otc)
     return ShareResult(image, project, ShareOutcome(str(outcome)), str(member) if member else None, found)
@@ -85,43 +89,55 @@ async def unshare_images(caller: Caller, image_ids: Sequence[UUID], project_ids:
     Raises: Forbidden: the token has not scope SHARING.
     """
     policy.require(caller, TokenScope.SHARING)
-    return await _pairs(caller, image_ids, project_ids, _withdraw)
+    return [await _done(caller, pair, _withdraw) for pair in await _resolved(caller, image_ids, project_ids)]
 
 
-Pair = Callable[[ImageRow, UUID], Awaitable[tuple[ShareOutcome, str | None]]]
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """An image and a project, as the caller sees them."""
+
+    image_index: int
+    project_index: int
+    image: ImageRow | None
+    project_id: UUID
+    is_project: bool
 
 
-async def _pairs(
-    caller: Caller, image_ids: Sequence[UUID], project_ids: Sequence[UUID], work: Pair
-) -> list[ShareResult]:
-    """Images outer, projects inner; what is refused for one pair is done for the others."""
+async def _resolved(caller: Caller, image_ids: Sequence[UUID], project_ids: Sequence[UUID]) -> list[_Pair]:
+    """Images outer, projects inner."""
     rows = await images.find_images(caller, map(str, image_ids), images.FOR_RULES)
     known = set(await Project.filter(id__in=list(project_ids)).values_list("id", flat=True))
-    results: list[ShareResult] = []
-    for i, image_id in enumerate(image_ids):
-        for p, project_id in enumerate(project_ids):
-            try:
-                row = await _shareable(caller, rows.get(str(image_id)), project_id, known)
-                outcome, member_id = await work(row, project_id)
-                results.append(ShareResult(i, p, outcome, member_id))
-            except ServiceError as error:
-                results.append(ShareResult(i, p, ShareOutcome.REFUSED, None, error))
-    return results
+    return [
+        _Pair(i, p, rows.get(str(image_id)), project_id, project_id in known)
+        for i, image_id in enumerate(image_ids)
+        for p, project_id in enumerate(project_ids)
+    ]
 
 
-async def _shareable(caller: Caller, row: ImageRow | None, project_id: UUID, known: Iterable[object]) -> ImageRow:
-    if row is None:
+async def _done(
+    caller: Caller, pair: _Pair, work: Callable[[ImageRow, UUID], Awaitable[tuple[ShareOutcome, str | None]]]
+) -> ShareResult:
+    """What is refused for one pair is done for the others."""
+    try:
+        outcome, member_id = await work(_shareable(caller, pair), pair.project_id)
+    except ServiceError as error:
+        return ShareResult(pair.image_index, pair.project_index, ShareOutcome.REFUSED, None, error)
+    return ShareResult(pair.image_index, pair.project_index, outcome, member_id)
+
+
+def _shareable(caller: Caller, pair: _Pair) -> ImageRow:
+    if pair.image is None:
         raise NotFound("There is no such image.", field=("input", "image_ids"), otc="IMG.0027")
-    refusal = policy.image_refusal(caller, ImageAction.SHARE, row, None)
+    refusal = policy.image_refusal(caller, ImageAction.SHARE, pair.image, None)
     if refusal is not None:
         raise refusal.at("input", "image_ids")
-    if project_id not in known:
+    if not pair.is_project:
         raise NotFound("There is no such project.", field=("input", "project_ids"), otc="IMG.0108")
-    if str(project_id) == row.project_id:
+    if str(pair.project_id) == pair.image.project_id:
         raise InvalidInput(
             "An image is not shared with its own project.", field=("input", "project_ids"), otc="IMG.0076"
         )
-    return row
+    return pair.image
 
 
 @dataclass(frozen=True, slots=True)

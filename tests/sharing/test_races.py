@@ -93,6 +93,38 @@ async def test_twins_with_one_key_are_one(project):
     assert await IdempotencyKey.filter(key=key).count() == 1
 
 
+async def test_a_request_that_was_cut_off_goes_on_where_it_was(project):
+    alice, bob = await project("alice"), await project("bob")
+    images = [await make_image(alice.project_id) for _ in range(3)]
+    key = uuid4().hex
+    await share(alice, images, [bob.project_id], idempotencyKey=key)
+    row = await IdempotencyKey.get(key=key)
+    await bob.one(REJECT, ids=[str(images[0].id)])
+
+    # as after a kill behind the first image
+    await ImageMember.filter(image_id__in=[image.id for image in images[1:]]).delete()
+    await IdempotencyKey.filter(id=row.id).update(answer={"steps": row.answer["steps"][:1]})
+    retry = await share(alice, images, [bob.project_id], idempotencyKey=key)
+
+    assert len(row.answer["steps"]) == 3
+    assert [r["outcome"] for r in retry["results"]] == ["SHARED"] * 3
+    assert [r["member"]["status"] for r in retry["results"]] == ["REJECTED", "PENDING", "PENDING"]
+    assert await outcomes(alice, images, [bob.project_id], idempotencyKey=key) == ["SHARED"] * 3
+
+
+async def test_requests_with_keys_that_name_images_in_another_order_do_not_wait_for_each_other(project):
+    alice = await project("alice")
+    images = [await make_image(alice.project_id) for _ in range(4)]
+    others = await make_projects(8)
+
+    orders = [images if number % 2 else images[::-1] for number in range(8)]
+    answers = await asyncio.gather(
+        *(outcomes(alice, some, [to], idempotencyKey=uuid4().hex) for some, to in zip(orders, others, strict=True))
+    )
+
+    assert answers == [["SHARED"] * 4] * 8
+
+
 async def test_a_dry_run_uses_no_key_up(project):
     alice, bob = await project("alice"), await project("bob")
     image = await make_image(alice.project_id)
