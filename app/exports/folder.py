@@ -52,6 +52,8 @@ class Hashing:
         """Hash some more; whether that was all."""
         end = min(self.done + SLICE_BYTES, self.total)
         with self._path.open("rb", buffering=0) as file:
+            if os.fstat(file.fileno()).st_size < self.total:  # what is missing would pass for a hole
+                raise _shorter()
             while self.done < end:
                 begin = min(_next(file.fileno(), self.done, os.SEEK_DATA, self.total), end)
                 self._add_zeros(begin - self.done)
@@ -59,7 +61,7 @@ class Hashing:
                 while self.done < hole:
                     block = os.pread(file.fileno(), min(BLOCK_BYTES, hole - self.done), self.done)
                     if not block:
-                        raise OSError(errno.EIO, "The file is shorter than it was")
+                        raise _shorter()
                     self._hash.update(block)
                     self.done += len(block)
         return self.done == self.total
@@ -74,6 +76,10 @@ class Hashing:
     def hexdigest(self) -> str:
         """The hash in 64 digits."""
         return self._hash.hexdigest()
+
+
+def _shorter() -> OSError:
+    return OSError(errno.EIO, "The file is shorter than it was")
 
 
 def _next(file: int, offset: int, what: int, end: int) -> int:
