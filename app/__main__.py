@@ -276,6 +276,29 @@ def revoke_token(
     print(f"Revoked {prefix}.")
 
 
+@cli.command()
+def storage(
+    *,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="For programs: one JSON object, all numbers are bytes.")
+    ] = False,
+    data: Data = None,
+) -> None:
+    """Say what images, backups, disks and the rest take of the storage, and whose it is; the service may run."""
+    from rich.console import Console
+
+    from app import storage as storages
+    from app.commands import storage as printed
+    from app.worker import make_engine
+
+    settings = load_settings(data_dir=data)
+    seen = run(settings, lambda: in_database(settings, lambda: storages.look(settings, make_engine(settings).files)))
+    if as_json:
+        print(printed.as_json(seen))
+    else:
+        printed.show(seen, Console())
+
+
 # ---------------------------------------------------------------- what the commands share
 
 

@@ -208,6 +208,17 @@ class Chains:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """Part of what a store takes, and all that need it: who is gone last frees it. Nobody needs what the store keeps for itself."""
+
+    allocated_bytes: int
+    """In the file system; a hole takes nothing."""
+    machines: frozenset[UUID] = frozenset()
+    disks: frozenset[UUID] = frozenset()
+    contents: frozenset[UUID] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """All ids that the database knows: whatever else an engine finds is rubbish."""
 
@@ -382,6 +393,12 @@ class Files(Protocol):
         stands alone as it is.
 
         Raises: NotFound. Unsupported: the content stands on others, so no file has all of it. EngineError: DAMAGED.
+        """
+
+    async def usage(self) -> Sequence[Piece]:
+        """What the store takes now, in pieces of which none is part of another, and which together are all of it.
+
+        Raises: EngineError: ENGINE_FAILED when it cannot be looked at.
         """
 
 

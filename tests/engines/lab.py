@@ -56,6 +56,11 @@ class Lab(ABC):
     def kill(self, machine_id: UUID) -> None:
         """Have a machine die as by accident."""
 
+    @property
+    @abstractmethod
+    def store(self) -> Path:
+        """The folder that all its bytes are in."""
+
     @abstractmethod
     def leavings(self) -> list[str]:
         """What lies in the store and is reachable from nothing that is known, in words."""
@@ -163,6 +168,10 @@ class QemuLab(Lab):
 
     def new_engine(self) -> QemuEngine:
         return QemuEngine(self.settings)
+
+    @property
+    def store(self) -> Path:
+        return self.root
 
     def machine_folder(self, machine_id: UUID) -> Path:
         return self.root / "machines" / str(machine_id)

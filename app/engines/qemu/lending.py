@@ -6,14 +6,16 @@ An open file keeps its bytes when its name is removed, so nothing is to be pinne
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 from uuid import UUID
 
-from app.engines.base import LentFile
+from app.engines.base import LentFile, Piece
 from app.engines.qemu.failures import engine_errors
 from app.engines.qemu.layers import SUFFIX, read_header
 from app.engines.qemu.store import Store, read_record
+from app.engines.qemu.usage import pieces_of
 from app.enums import ErrorCode
 from app.errors import EngineError, NotFound, Unsupported
 
@@ -28,6 +30,11 @@ class QemuFiles:
         """The only layer of a content."""
         with engine_errors(self._store):
             return await asyncio.to_thread(self._lend, content_id)
+
+    async def usage(self) -> Sequence[Piece]:
+        """What the store's folder takes."""
+        with engine_errors(self._store):
+            return await asyncio.to_thread(pieces_of, self._store)
 
     def _lend(self, content_id: UUID) -> LentFile:
         lent = LentFile(file=self._opened(content_id), format="qcow2")
