@@ -10,6 +10,9 @@ from pathlib import Path
 
 from app.engines.qemu.tools import guarded
 
+PASSED_ON = ("PATH", "APT_CONFIG", "http_proxy", "https_proxy", "no_proxy")
+"""Of our environment, which may hold secrets: what apt needs to know of where it is."""
+
 
 class Unavailable(Exception):
     """Tiny Linux cannot be had here; the message says why, as a clause."""
@@ -25,11 +28,12 @@ async def run(
 
     Raises: Unavailable: it fails, with its last words.
     """
+    given = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     process = await asyncio.create_subprocess_exec(
         *guarded(),
         *command,
         cwd=cwd,
-        env={"PATH": os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin", "LC_ALL": "C", **(environment or {})},
+        env={**given, "LC_ALL": "C", **(environment or {})},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

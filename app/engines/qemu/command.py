@@ -24,6 +24,8 @@ MAX_DATA_DISKS = 23
 """As many as OTC gives an ECS."""
 SEED_BOOT_INDEX = 1000
 """Behind every disk that may come yet."""
+SEED_PLACE = f"bus={DATA_BUS},addr=0x1f"
+"""The last one: Linux names disks in this order, and the first data disk is to be the one behind the system disk (/dev/vdb)."""
 
 _FORWARD = re.compile(r"TCP\[HOST_FORWARD\]\s+\S+\s+(\S+)\s+(\d+)\s+\S+\s+(\d+)")
 
@@ -130,7 +132,7 @@ def _disks(disk_ids: Sequence[UUID], layers: Mapping[UUID, str]) -> list[str]:
         "-blockdev",
         json.dumps(seed),
         "-device",
-        f"virtio-blk-pci,id=seed,drive=seed,bootindex={SEED_BOOT_INDEX},serial=seed",
+        f"virtio-blk-pci,id=seed,drive=seed,bootindex={SEED_BOOT_INDEX},serial=seed,{SEED_PLACE}",
     ]
 
 
