@@ -24,6 +24,7 @@ import app
 import schema as graphql
 from app import db
 from app.backups.reads import BACKUP_DISKS, BACKUPS
+from app.contents.reads import CONTENTS
 from app.disks.reads import EVS_DISKS
 from app.ecs.reads import ECS, ECS_TAGS, FLAVORS, KEY_PAIRS, LAST_SEEN_ECS
 from app.exports.reads import EXPORTS
@@ -59,7 +60,7 @@ SHOWN: dict[str, tuple[Noun[Any], ...]] = {
     "Viewer": (VIEWER,),
 }
 """Types whose values are rows, and the nouns that these are read from."""
-NOUNS = [*(noun for nouns in SHOWN.values() for noun in nouns), JOB_ECS, JOB_DISKS]
+NOUNS = [*(noun for nouns in SHOWN.values() for noun in nouns), CONTENTS, JOB_ECS, JOB_DISKS]
 OBJECTS = {
     name: type_
     for name, type_ in CORE.type_map.items()

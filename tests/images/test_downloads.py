@@ -175,6 +175,8 @@ async def test_checksums_are_shown_once_they_are_known(project):
     for each in (mine, lent):
         assert (each["diskFormat"], each["checksum"]) == ("QCOW2", {"algorithm": "SHA256", "value": "1" * 64})
         assert each["disks"] == [{"checksum": {"algorithm": "SHA256", "value": "2" * 64}}]
+    iso = await make_image(alice.project_id, kind=ImageKind.ISO, disk_format=DiskFormat.QCOW2)
+    assert (await shown(alice, iso.id))["downloadUrl"] == f"{alice.url}/images/{iso.id}/file"
     assert (nothing["diskFormat"], nothing["checksum"], nothing["disks"]) == (None, None, [{"checksum": None}])
 
 
