@@ -11,6 +11,8 @@ from contextlib import suppress
 
 WHILE_BUSY = 0.1
 """Of the share, while jobs copy."""
+LONGEST_REST_S = 10.0
+"""After a long copy, too: others may be waiting for what comes next."""
 
 
 class Pace:
@@ -29,7 +31,7 @@ class Pace:
         """Wait for as long as what was done since the last rest asks for."""
         share = self._share * (WHILE_BUSY if self._is_busy() else 1)
         worked_s = asyncio.get_running_loop().time() - self._since
-        await asyncio.sleep(worked_s * (1 - share) / share)
+        await asyncio.sleep(min(worked_s * (1 - share) / share, LONGEST_REST_S))
         self.begin()
 
     async def progress(self, done: int, total: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -49,10 +49,10 @@ class World:
         assert isinstance(self.lab.engine, QemuEngine)
         return self.lab.engine
 
-    def upkeep(self, **settings: Any) -> Upkeep:
+    def upkeep(self, *, is_busy: Callable[[], bool] = lambda: False, **settings: Any) -> Upkeep:
         """As after a start of the service."""
-        chosen = Settings(data_dir=self.lab.folder, upkeep_percent=100, **settings)
-        return Upkeep(chosen, self.engine, is_busy=lambda: False)
+        chosen = Settings(data_dir=self.lab.folder, **{"upkeep_percent": 100} | settings)
+        return Upkeep(chosen, self.engine, is_busy=is_busy)
 
     async def keep_up(self, **settings: Any) -> None:
         """Do all there is to do after a start of the service."""
