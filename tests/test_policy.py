@@ -34,6 +34,7 @@ PRIVATE = """
     tags        yes        yes        no            no            no         yes        yes        UNAUTHENTICATED
     find by tag yes        yes        no            no            no         yes        yes        UNAUTHENTICATED
     members     yes        no         no            no            no         yes        yes        UNAUTHENTICATED
+    download    yes        no         no            no            no         yes        yes        UNAUTHENTICATED
     UPDATE      OK         FORBIDDEN  FORBIDDEN     FORBIDDEN     NOT_FOUND  FORBIDDEN  FORBIDDEN  UNAUTHENTICATED
     TAG         OK         FORBIDDEN  FORBIDDEN     FORBIDDEN     NOT_FOUND  FORBIDDEN  FORBIDDEN  UNAUTHENTICATED
     DELETE      OK         FORBIDDEN  FORBIDDEN     FORBIDDEN     NOT_FOUND  FORBIDDEN  FORBIDDEN  UNAUTHENTICATED
@@ -55,6 +56,7 @@ PUBLIC = """
     list        yes            yes            yes            yes            yes
     tags        yes            yes            yes            yes            yes
     find by tag yes            yes            yes            yes            yes
+    download    no             no             no             no             no
     UPDATE      FORBIDDEN      OK             FORBIDDEN      FORBIDDEN      FORBIDDEN
     TAG         FORBIDDEN      OK             FORBIDDEN      FORBIDDEN      FORBIDDEN
     DELETE      FORBIDDEN      FORBIDDEN      FORBIDDEN      FORBIDDEN      FORBIDDEN
@@ -136,9 +138,7 @@ def cells(table: str) -> Iterator[tuple[str, str, str]]:
         yield from ((action, column, outcome) for column, outcome in zip(columns, words[-len(columns) :], strict=True))
 
 
-IMAGE = (
-    "query($id: ID!) { image(id: $id) { id viewerCan tags { key } ... on PrivateImage { members { totalCount } } } }"
-)
+IMAGE = "query($id: ID!) { image(id: $id) { id viewerCan tags { key } ... on PrivateImage { members { totalCount } downloadUrl } } }"
 RESULTS = "{ userErrors { code field } }"
 DO = {
     "UPDATE": f'mutation($id: ID!) {{ updateImage(input: {{imageId: $id, name: "new"}}) {RESULTS} }}',
@@ -168,7 +168,7 @@ def kind_for(action: str) -> ImageKind:
 
 async def attempt(client: Client, action: str, image: Image) -> tuple[str, object]:
     """What comes of an action on an image: OK or a code, and the field of the refusal."""
-    if action in ("see", "tags", "members", "list", "find by tag"):
+    if action in ("see", "tags", "members", "download", "list", "find by tag"):
         return await read(client, action, image), None
     if action == "LAUNCH":
         given = {"name": "vm", "imageId": str(image.id), "flavorId": "t1.nano", "dryRun": True}
@@ -200,7 +200,12 @@ async def read(client: Client, action: str, image: Image) -> str:
                 where |= {"shareStatus": ["PENDING", "ACCEPTED", "REJECTED"]}
         answer = await client.answer("query($f: ImageFilter) { images(filter: $f) { nodes { id } } }", f=where)
         return outcome_of_read(answer, lambda data: data["images"]["nodes"])
-    wanted = {"see": lambda i: i, "tags": lambda i: i["tags"], "members": lambda i: i.get("members")}[action]
+    wanted = {
+        "see": lambda i: i,
+        "tags": lambda i: i["tags"],
+        "members": lambda i: i.get("members"),
+        "download": lambda i: i.get("downloadUrl"),
+    }[action]
     return outcome_of_read(
         await client.answer(IMAGE, id=str(image.id)), lambda data: data["image"] and wanted(data["image"])
     )
