@@ -43,17 +43,21 @@ class Wire:
         task = asyncio.current_task()
         assert task is not None
         self._connections.add(task)
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        ways = [
+            asyncio.create_task(self._send(reader, far_writer)),
+            asyncio.create_task(self._answer(far_reader, writer)),
+        ]
         try:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port)
-            there = asyncio.create_task(self._send(reader, far_writer))
-            back = asyncio.create_task(self._answer(far_reader, writer))
-            await asyncio.wait({there, back}, return_when=asyncio.FIRST_COMPLETED)
-            for one in (there, back):
-                one.cancel()
-            await asyncio.gather(there, back, return_exceptions=True)
-            far_writer.transport.abort()
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            writer.transport.abort()
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+            for end in (writer, far_writer):
+                end.transport.abort()
+                with suppress(OSError):
+                    await end.wait_closed()
             self._connections.discard(task)
 
     async def _send(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -80,8 +84,7 @@ class Wire:
     async def close(self) -> None:
         for task in list(self._connections):
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await asyncio.gather(task, return_exceptions=True)
 
 
 @asynccontextmanager
