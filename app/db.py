@@ -24,7 +24,9 @@ from tortoise.models import Model
 from tortoise.queryset import QuerySet
 from tortoise.transactions import in_transaction
 
-from app.errors import StartupError
+from app.enums import ErrorCode
+from app.errors import Refused, StartupError
+from app.sqlite import is_full
 
 MODELS = ["projects", "jobs", "contents", "images", "sharing", "disks", "ecs", "backups", "uploads", "exports"]
 
@@ -106,7 +108,10 @@ _after_commit: ContextVar[list[Callable[[], None]] | None] = ContextVar("after_c
 
 @asynccontextmanager
 async def transaction() -> AsyncIterator[None]:
-    """All or nothing. A transaction inside another is part of it. No I/O but the database's belongs in one."""
+    """All or nothing. A transaction inside another is part of it. No I/O but the database's belongs in one.
+
+    Raises: Refused: INSUFFICIENT_STORAGE: the database has no space for it.
+    """
     if _after_commit.get() is not None:
         yield
         return
@@ -115,6 +120,11 @@ async def transaction() -> AsyncIterator[None]:
     try:
         async with _begun():
             yield
+    except Exception as error:
+        if not is_full(error):
+            raise
+        message = "The service's disk is full, and what is set aside for its records is used up; try again later."
+        raise Refused(ErrorCode.INSUFFICIENT_STORAGE, message) from error
     finally:
         _after_commit.reset(token)
     for callback in callbacks:

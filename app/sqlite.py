@@ -57,5 +57,11 @@ def _upper(text: str | None) -> str | None:
     return None if text is None else text.upper()
 
 
+def is_full(error: BaseException | None) -> bool:
+    """Whether a statement or commit failed because there is no space for it."""
+    causes = [error, *(error.args if error else ())]  # the ORM wraps what statements raise
+    return any(isinstance(e, sqlite3.Error) and e.sqlite_errorcode == sqlite3.SQLITE_FULL for e in causes)
+
+
 client_class = ImmediateSqliteClient
 """The name by which Tortoise finds the client in a module that is named as an engine."""

@@ -152,4 +152,4 @@ async def test_image_is_made_to_its_end_when_its_service_was_killed_after_the_se
     assert (await Content.get(id=copy_id)).state == "SEALED"
     assert not await Content.exists(id=sealed_id)
     assert store.remains(str(sealed_id), str(copy_id)) == [f"{copy_id}.json"]
-    assert await used(alice) == {"IMAGES": 1}
+    assert await used(alice) == {"IMAGES": 1, "IMAGE_BYTES": 10 << 30}
