@@ -25,14 +25,10 @@ class ExportRow(Row):
     expires_at: datetime
 
     @property
-    def path(self) -> str:
-        """Where it is fetched below the address of the service, with a token."""
-        return f"/exports/{self.id}"
-
-    @property
-    def presigned_url(self) -> str | None:
-        """Where it is fetched without a token, until then; None if it does not lie in the object storage."""
-        return presigned(self.id, self.format, self.expires_at) if self.in_bucket else None
+    def url(self) -> str:
+        """Where it is fetched: in the object storage, without a token, or, with one, below the address of the service."""
+        signed = presigned(self.id, self.format, self.expires_at) if self.in_bucket else None
+        return signed or f"/exports/{self.id}"
 
     @property
     def checksum(self) -> Checksum:

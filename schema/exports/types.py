@@ -15,7 +15,7 @@ from schema.scalars import BigInt
 
 
 def _url(root: strawberry.Parent[ExportRow], info: Info[Context, None]) -> str:
-    return root.presigned_url or f"{info.context.base_url}{root.path}"
+    return f"{info.context.base_url}{root.url}" if root.url.startswith("/") else root.url
 
 
 @strawberry.type(description="An image as a file, for a while.")
