@@ -121,9 +121,8 @@ async def _keep(content: Content, found: Found, chains: Chains) -> tuple[Looked,
     if wrong and content.damaged_at is not None:
         return Looked(is_right=False), Change()
     if wrong:
-        log.error("content_damaged", content_id=str(content.id), reason=wrong)
         # Those below may be the reason; those above may show that they are not hit.
-        hit = await damage.condemn(content, chains) - {content.id}
+        hit = await damage.condemn(content, chains, wrong) - {content.id}
         return Looked(False, hit | below(content.id, chains)), await damage.assess(chains)
     await _note(content, found)
     if content.damaged_at is None:

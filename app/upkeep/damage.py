@@ -74,9 +74,10 @@ async def is_doubtful(content: Content, chains: Chains) -> bool:
     return False
 
 
-async def condemn(content: Content, chains: Chains) -> set[UUID]:
+async def condemn(content: Content, chains: Chains, why: str) -> set[UUID]:
     """In a transaction: a content is damaged, and so is what stands on it until it shows that it is not; the ids of those."""
     layers = stretch(content.id, chains, await _answering(chains))
+    log.error("content_damaged", content_id=str(content.id), reason=why, layers=sorted(layers))
     hit = {content.id, *standing_on(layers, chains).contents}
     fresh = Content.filter(id__in=list(hit), state=ContentState.SEALED, damaged_at__isnull=True)
     ids: list[Any] = list(await fresh.order_by("id").values_list("id", flat=True))

@@ -138,7 +138,7 @@ async def test_damage_is_found_with_all_that_it_hits_and_is_gone_when_the_bytes_
         ("EcsInstance", "machine"),
         ("EvsDisk", "machine-system"),
     }
-    assert str(lower) in {line["content_id"] for line in reasons}
+    assert [path.stem] in [line["layers"] for line in reasons if line["content_id"] == str(lower)]
     assert health == Health(sealed=5, unverified=0, damaged=2)
     assert await world.faults() == lost
     assert [line["event"] for line in logged if line["event"] == "damage_gone"]
