@@ -28,7 +28,7 @@ from app.jobs.runner import Runner
 from app.jobs.work import Handler
 from app.runtime import Runtime
 from app.settings import Settings
-from app.sources import importing
+from app.sources import fetched, importing
 from app.sources import jobs as sources
 from app.upkeep.loop import Upkeep
 
@@ -56,8 +56,8 @@ HANDLERS: Mapping[JobType, Handler] = {
     JobType.DELETE_DISK: disks.DeleteDisk(),
 }
 CONCURRENCY = 16
-LIMITS = {JobType.CREATE_IMAGE: 2, JobType.IMPORT_IMAGE: 2, JobType.COPY_IMAGE: 2, JobType.EXPORT_IMAGE: 2}
-"""Copies at a time: more of them only make the disk seek."""
+LIMITS = {JobType.CREATE_IMAGE: 2, JobType.IMPORT_IMAGE: 8, JobType.COPY_IMAGE: 2, JobType.EXPORT_IMAGE: 2}
+"""Copies at a time: more of them only make the disk seek. Of imports most may wait for bytes from elsewhere."""
 TOMBSTONE = timedelta(days=1)
 """How long the row of a deleted ECS is kept for whoever watched it."""
 
@@ -103,6 +103,7 @@ async def working(settings: Settings, engine: Engine) -> AsyncIterator[Runner]:
     events = engine.machines.watch()
     report = await engine.reconcile(await _known())
     await _settle(report)
+    await fetched.sweep(settings.data_dir)
     runner = Runner(Runtime(settings, engine), HANDLERS, concurrency=CONCURRENCY, limits=LIMITS)
     watching = asyncio.create_task(_watch(engine, events))
     await runner.start(reclaim_all=True)

@@ -30,7 +30,8 @@ LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
 """What a server says that may have it later."""
 WITHOUT_THE_REST = frozenset({HTTPStatus.PARTIAL_CONTENT, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE})
 """What a server says that has another file by now, or counts its bytes in another way."""
-READ_BYTES = 1 << 20
+READ_BYTES = 64 << 10
+"""Twice as much is lost at most when a connection breaks: what aiohttp has read and not handed out."""
 HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "image-service"}
 PLAIN = re.compile(r"[!-\[\]-~]+")
 """Visible ASCII without the backslash, which some take for a slash."""

@@ -22,7 +22,7 @@ class Job(Model):
     image_id = fields.UUIDField(null=True)
     backup_id = fields.UUIDField(null=True)
     input: fields.Field[dict[str, object]] = fields.JSONField()
-    """Ids and choices that its handler needs, never a secret."""
+    """Ids and choices that its handler needs; what may be secret (an address) is blanked when it ends."""
     progress = fields.FloatField(default=0.0)
     phase = fields.CharField(max_length=128, null=True)
     bytes_done = fields.BigIntField(null=True)

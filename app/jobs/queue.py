@@ -219,6 +219,11 @@ async def give_back(taken: Claim, *, run_at: datetime) -> None:
     await _move(taken, JobStatus.INIT, attempt=taken.attempt - 1, run_at=run_at, lease_until=None)
 
 
+async def forget(claim: Claim, name: str) -> None:
+    """Blank what the job's input has under this name."""
+    await Job.filter(id=claim.id).update(input={**claim.input, name: None})
+
+
 async def succeed(taken: Claim, *, unless_cancelled: bool = False) -> None:
     """End a job; in a transaction with what it brought about, if that is to be all or nothing.
 

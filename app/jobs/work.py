@@ -83,6 +83,11 @@ class Work:
         await queue.succeed(self._claim, unless_cancelled=self._cancellable)
         db.after_commit(lambda: setattr(self, "ended", True))
 
+    async def forget(self, name: str) -> None:
+        """Keep no longer what the job's input has under this name, if it has: nobody needs it once the job has ended."""
+        if self.input.get(name) is not None:
+            await queue.forget(self._claim, name)
+
     def look_again(self) -> None:
         """Something happened to the job: the next call of `progress` looks whether it was cancelled."""
         self._asked = True

@@ -51,10 +51,9 @@ class ImageCopySource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UploadSource:
-    """A disk file that was uploaded, and what its sender knows of it."""
+class FileSource:
+    """What whoever brings a disk file knows of it."""
 
-    upload_id: UUID
     format: DiskFormat | None = None
     kind: ImageKind = ImageKind.SYSTEM_DISK
     os: OperatingSystem | None = None
@@ -62,7 +61,22 @@ class UploadSource:
     firmware: Firmware | None = None
 
 
-SourceRequest = EcsSource | DiskSource | FullEcsSource | BackupSource | ImageCopySource | UploadSource
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadSource(FileSource):
+    """A disk file that was uploaded."""
+
+    upload_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UrlSource(FileSource):
+    """A disk file that is to be fetched."""
+
+    url: str
+    sha256: str | None = None
+
+
+SourceRequest = EcsSource | DiskSource | FullEcsSource | BackupSource | ImageCopySource | UploadSource | UrlSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID
 
 from app import db, states
 from app.enums import Consistency, DiskFormat, ErrorCode, ImageKind, ImageStatus
 from app.errors import Refused, ServiceError
-from app.files import free_bytes
 from app.images import charging
 from app.images.models import Image, ImageDisk
 from app.jobs.work import Work
 from app.runtime import Runtime
+from app.sources import fetched
 from app.sources.inspection import ENGINE_NAMES, Inspected, blaming_file, inspect
 from app.sources.jobs import MakesImage, activate, progress_of
 from app.sources.os_detection import missing_columns
@@ -22,10 +23,15 @@ from app.uploads import service as uploads
 
 TO_BLAME = (ErrorCode.UNSAFE_FILE, ErrorCode.DISK_TOO_LARGE)
 """Failures of a file that no other try would make good."""
+CONVERTING, LOOK_S = 2, 1.0
+"""More at a time only make the disk seek. Who waits looks now and then whether he is still wanted."""
 
 
 class ImportImage(MakesImage):
     """An image of a disk file: one that the installation itself brought, or an upload, which nobody trusts until it was looked at."""
+
+    def __init__(self) -> None:
+        self._converting = asyncio.Semaphore(CONVERTING)
 
     def content_ids(self, work: Work) -> Sequence[UUID]:
         """The only one."""
@@ -35,8 +41,10 @@ class ImportImage(MakesImage):
         """The file is copied into the store, and removed."""
         (content_id,) = self.content_ids(work)
         await states.IMAGE.move(str(work.image_id), ImageStatus.IMPORTING)
-        if "upload_id" in work.input:
-            await self._import(runtime, work, content_id)
+        if "path" not in work.input:
+            path = await _file_of(runtime, work)
+            async with self._turn(work):
+                await self._import(runtime, work, content_id, path)
             return
         path, format_ = Path(str(work.input["path"])), str(work.input["format"])
         progress = progress_of(work, "reading the file")
@@ -45,9 +53,22 @@ class ImportImage(MakesImage):
             await activate(work, {content_id: facts}, consistency=Consistency.STOPPED, stored_bytes=facts.own_bytes)
         await asyncio.to_thread(path.unlink, missing_ok=True)
 
-    async def _import(self, runtime: Runtime, work: Work, content_id: UUID) -> None:
-        upload_id = UUID(str(work.input["upload_id"]))
-        path = uploads.path_of(runtime.settings.data_dir, upload_id)
+    @asynccontextmanager
+    async def _turn(self, work: Work) -> AsyncIterator[None]:
+        """Few convert at a time, and those that fetch keep nobody from it."""
+        while True:
+            try:
+                async with asyncio.timeout(LOOK_S):
+                    await self._converting.acquire()
+                break
+            except TimeoutError:
+                await work.progress(0.0, phase="waiting for others")
+        try:
+            yield
+        finally:
+            self._converting.release()
+
+    async def _import(self, runtime: Runtime, work: Work, content_id: UUID, path: Path) -> None:
         declared, kind = work.input["format"], ImageKind(str(work.input["kind"]))
         await work.progress(0.0, phase="looking at the file")
         format_ = DiskFormat(str(declared)) if declared else None
@@ -56,11 +77,9 @@ class ImportImage(MakesImage):
         _check_size(file, image.min_disk_gib)
         async with db.transaction():
             await charging.charge(image.id, file.virtual_bytes)
-        room = await asyncio.to_thread(free_bytes, runtime.settings.data_dir)
-        if file.needed_bytes + (runtime.settings.reserve_disk_mib << 20) > room:
-            message = f"The service has no room for {file.needed_bytes >> 20} MiB more."
-            raise Refused(ErrorCode.INSUFFICIENT_STORAGE, message)
-        progress, name = progress_of(work, "converting the file"), ENGINE_NAMES[file.format]
+        await runtime.require_room(file.needed_bytes)
+        begin = fetched.SHARE if "url" in work.input else 0.01
+        progress, name = progress_of(work, "converting the file", begin=begin), ENGINE_NAMES[file.format]
         with blaming_file():
             facts = await runtime.engine.contents.ingest(
                 path, format=name, content_id=content_id, progress=progress, needed_bytes=file.needed_bytes
@@ -74,14 +93,15 @@ class ImportImage(MakesImage):
         async with db.transaction():
             await Image.filter(id=image.id).update(
                 min_disk_gib=max(image.min_disk_gib, file.size_gib),
-                disk_format=DiskFormat.QCOW2,
                 source_format=file.format,
                 **columns,
             )
             await ImageDisk.filter(content_id=content_id).update(size_gib=file.size_gib)
-            await uploads.use_up(upload_id)
+            if "upload_id" in work.input:
+                await uploads.use_up(UUID(str(work.input["upload_id"])))
+            await work.forget("url")
             await activate(work, {content_id: facts}, consistency=Consistency.STOPPED, stored_bytes=facts.own_bytes)
-        await uploads.discard(upload_id)
+        await _discard(runtime, work)
 
     async def let_go(self, work: Work, error: ServiceError) -> None:
         """An upload that is not to blame can be tried again; one that is, cannot."""
@@ -92,8 +112,23 @@ class ImportImage(MakesImage):
     async def abandon(self, runtime: Runtime, work: Work, error: ServiceError) -> None:
         """As for every image; and a file that cannot be used is removed."""
         await super().abandon(runtime, work, error)
-        if "upload_id" in work.input and error.code in TO_BLAME:
-            await uploads.discard(UUID(str(work.input["upload_id"])))
+        await work.forget("url")
+        if "upload_id" not in work.input or error.code in TO_BLAME:
+            await _discard(runtime, work)
+
+
+async def _file_of(runtime: Runtime, work: Work) -> Path:
+    """The file that was uploaded, or is fetched now."""
+    if "url" in work.input:
+        return await fetched.fetch_file(runtime, work)
+    return uploads.path_of(runtime.settings.data_dir, UUID(str(work.input["upload_id"])))
+
+
+async def _discard(runtime: Runtime, work: Work) -> None:
+    if "upload_id" in work.input:
+        await uploads.discard(UUID(str(work.input["upload_id"])))
+    else:
+        await fetched.discard(runtime.settings.data_dir, work.image_id)
 
 
 def _check_size(file: Inspected, min_disk_gib: int) -> None:

@@ -89,11 +89,11 @@ async def activate(
     await work.finish()
 
 
-def progress_of(work: Work, phase: str) -> Any:
-    """Progress of copying as progress of the job; the first and last per cent are for the rest."""
+def progress_of(work: Work, phase: str, *, begin: float = 0.01) -> Any:
+    """Progress of copying as progress of the job from `begin` on; the first and last per cent are for the rest."""
 
     async def progress(done: int, total: int) -> None:
-        fraction = 0.01 + 0.98 * done / max(total, 1)
+        fraction = begin + (0.99 - begin) * done / max(total, 1)
         await work.progress(fraction, phase=phase, bytes_done=done, bytes_total=total)
 
     return progress

@@ -28,12 +28,14 @@ from app.sources.base import (
     Source,
     SourceRequest,
     UploadSource,
+    UrlSource,
 )
 from app.sources.copy import OfImage
 from app.sources.disk import OfDisk
 from app.sources.ecs import OfEcs
 from app.sources.full_ecs import OfFullEcs
 from app.sources.upload import OfUpload
+from app.sources.url import OfUrl
 
 SOURCES: Mapping[type[Any], tuple[str, str, type[Any]]] = {
     EcsSource: ("ecs", "ecs_id", OfEcs),
@@ -42,6 +44,7 @@ SOURCES: Mapping[type[Any], tuple[str, str, type[Any]]] = {
     BackupSource: ("backup", "backup_id", OfBackup),
     ImageCopySource: ("image", "image_id", OfImage),
     UploadSource: ("upload", "upload_id", OfUpload),
+    UrlSource: ("url", "url", OfUrl),
 }
 """What a request for each source looks like: its name in the request and that of its id, and what makes images of it."""
 

@@ -58,7 +58,7 @@ async def create_upload(
     columns: dict[str, Any] = {
         "size_bytes": _checked_size(size_bytes, place.max_bytes),
         "file_name": _checked_file_name(file_name),
-        "expected_sha256": _checked_sha256(sha256),
+        "expected_sha256": checked_sha256(sha256),
     }
     if not place.has_room(size_bytes):
         message = f"The service has no room for {size_bytes} bytes; delete images or uploads, or try again later."
@@ -94,7 +94,11 @@ def _checked_file_name(name: str | None) -> str | None:
     return name
 
 
-def _checked_sha256(value: str | None) -> str | None:
+def checked_sha256(value: str | None) -> str | None:
+    """A checksum that was given, as we write it.
+
+    Raises: InvalidInput.
+    """
     if value is None:
         return None
     if not SHA256.fullmatch(value):

@@ -18,6 +18,7 @@ from app.sources.base import (
     ImageCopySource,
     SourceRequest,
     UploadSource,
+    UrlSource,
 )
 from schema.context import caller
 from schema.errors import UserError, refusable
@@ -79,15 +80,19 @@ class UploadSourceInput:
     format: DiskFormat | None = strawberry.field(
         default=None, description="What the file has to be. Null: as it turns out; what nothing is known of is RAW."
     )
-    kind: ImageKind = strawberry.field(default=ImageKind.SYSTEM_DISK, description="SYSTEM_DISK or DATA_DISK.")
+    kind: ImageKind = strawberry.field(default=ImageKind.SYSTEM_DISK, description="SYSTEM_DISK, DATA_DISK or ISO.")
     os: OsInput | None = strawberry.field(
-        default=None, description="What the disk boots; only for SYSTEM_DISK. It is not detected."
+        default=None,
+        description="What the disk boots, or the disc is of: has to be given for ISO, and not for DATA_DISK. Null: as it is found "
+        "on the disk, where that is certain.",
     )
     architecture: Architecture | None = strawberry.field(
-        default=None, description="What it runs on; only for SYSTEM_DISK. Null: not known."
+        default=None,
+        description="What it runs on; not for DATA_DISK. Null: as it is found on the disk, where that is certain.",
     )
     firmware: Firmware | None = strawberry.field(
-        default=None, description="How it boots; only for SYSTEM_DISK. Null: BIOS."
+        default=None,
+        description="How it boots; not for DATA_DISK. Null: BIOS, or UEFI where nothing on the disk starts from another.",
     )
 
     def plain(self) -> UploadSource:
@@ -97,6 +102,49 @@ class UploadSourceInput:
             format=self.format,
             kind=self.kind,
             os=OperatingSystem(**vars(self.os)) if self.os else None,
+            architecture=self.architecture,
+            firmware=self.firmware,
+        )
+
+
+@strawberry.input(
+    description="A disk file that the service fetches. It is checked and converted like one that was uploaded, and not kept."
+)
+class UrlSourceInput:
+    url: str = strawberry.field(
+        description="http:// or https:// at a public address, without user name and password, of at most 2048 characters; or s3:// in "
+        "the installation's object storage, where there is one. A dropped connection is continued. It is not shown to anybody, "
+        "and forgotten once the job has ended."
+    )
+    format: DiskFormat | None = strawberry.field(
+        default=None, description="What the file has to be. Null: as it turns out; what nothing is known of is RAW."
+    )
+    kind: ImageKind = strawberry.field(default=ImageKind.SYSTEM_DISK, description="SYSTEM_DISK, DATA_DISK or ISO.")
+    os: OsInput | None = strawberry.field(
+        default=None,
+        description="What the disk boots, or the disc is of: has to be given for ISO, and not for DATA_DISK. Null: as it is found "
+        "on the disk, where that is certain.",
+    )
+    sha256: str | None = strawberry.field(
+        default=None, description="What the file's SHA-256 has to be, in 64 hexadecimal digits; else the job fails."
+    )
+    architecture: Architecture | None = strawberry.field(
+        default=None,
+        description="What it runs on; not for DATA_DISK. Null: as it is found on the disk, where that is certain.",
+    )
+    firmware: Firmware | None = strawberry.field(
+        default=None,
+        description="How it boots; not for DATA_DISK. Null: BIOS, or UEFI where nothing on the disk starts from another.",
+    )
+
+    def plain(self) -> UrlSource:
+        """The source as the service has it."""
+        return UrlSource(
+            url=self.url,
+            format=self.format,
+            kind=self.kind,
+            os=OperatingSystem(**vars(self.os)) if self.os else None,
+            sha256=self.sha256,
             architecture=self.architecture,
             firmware=self.firmware,
         )
@@ -116,6 +164,7 @@ class ImageSourceInput:
     upload: strawberry.Maybe[UploadSourceInput] = strawberry.field(
         description="Image of a disk file that was uploaded."
     )
+    url: strawberry.Maybe[UrlSourceInput] = strawberry.field(description="Image of a disk file that is fetched.")
 
     def plain(self) -> SourceRequest:
         """The source as the service has it."""
@@ -123,10 +172,9 @@ class ImageSourceInput:
             return FullEcsSource(uuid_of(self.full_ecs.value.ecs_id, "EcsInstance"))
         if self.backup:
             return BackupSource(uuid_of(self.backup.value.backup_id, "Backup"))
-        if self.disk:
-            return self.disk.value.plain()
-        if self.upload:
-            return self.upload.value.plain()
+        for given in (self.disk, self.upload, self.url):
+            if given:
+                return given.value.plain()
         if self.image:
             return ImageCopySource(uuid_of(self.image.value.image_id, "Image"))
         assert self.ecs

@@ -12,11 +12,12 @@ from app.fetching.web import Web
 from tests.fetching.mirror import Mirror, serving
 
 LOOPBACK = ip_network("127.0.0.0/8")
+CONTENT = random.randbytes(3 << 20)
 
 
 @pytest.fixture
 async def mirror() -> AsyncIterator[Mirror]:
-    async with serving(Mirror(random.randbytes(3 << 20))) as mirror:
+    async with serving(Mirror(CONTENT)) as mirror:
         yield mirror
 
 

@@ -40,6 +40,12 @@ class Asked:
         await self.writer.wait_closed()
 
 
+async def _hung_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(ConnectionError):
+        await reader.read()
+    writer.close()
+
+
 Answer = Callable[[Asked], Awaitable[None]]
 
 
@@ -66,13 +72,13 @@ class Mirror:
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-            headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
-            asked = Asked(head[0].split(" ")[1], headers, writer)
+            fields = [line.split(": ", 1) for line in head[1:] if line]
+            asked = Asked(head[0].split(" ")[1], {name.lower(): value for name, value in fields}, writer)
             self.asked.append(asked)
             answer = (self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]) if self.answers else self.good
-            closing = asyncio.create_task(reader.read())
-            closing.add_done_callback(lambda _: writer.close())
+            closing = asyncio.create_task(_hung_up(reader, writer))
             await answer(asked)
+            closing.cancel()
         writer.close()
 
     async def good(self, asked: Asked) -> None:
