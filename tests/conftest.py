@@ -128,6 +128,7 @@ async def service(template: Template, scratch: Path) -> AsyncIterator[Service]:
             reserve_memory_mib=128,
             reserve_disk_mib=64,
             stop_timeout_s=5,
+            fetch_networks=("127.0.0.0/8",),  # where tests' own servers are
             upkeep_percent=0,  # it would hash the GiBs of zeros that most machines have
         )
         server = uvicorn.Server(
