@@ -15,11 +15,13 @@ from pathlib import Path
 import psutil
 
 ROOT = Path(__file__).parent.parent
+CACHE = ROOT / ".cache"
 DEADLINE_S = 60.0
 SETTINGS = {
     "IMAGE_SERVICE_RESERVE_MEMORY_MIB": "128",
     "IMAGE_SERVICE_RESERVE_DISK_MIB": "64",
-    "PYTHONPYCACHEPREFIX": str(ROOT / ".cache" / "pycache"),  # most of a start without it is compiling
+    "XDG_CACHE_HOME": str(CACHE),  # of Tiny Linux
+    "PYTHONPYCACHEPREFIX": str(CACHE / "pycache"),  # most of a start without it is compiling
 }
 
 

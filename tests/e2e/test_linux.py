@@ -18,12 +18,12 @@ import pytest
 from app.demo.tiny import building
 from tests.backups.looking import RESTORE, back_up, shown
 from tests.client import CREATE_IMAGE, DEADLINE_S, Client
+from tests.command import CACHE
 from tests.disks.acting import changed, create
 from tests.ecs.looking import ecs, operate
 from tests.factories import make_client
 from tests.uploads.conftest import Sender
 
-CACHE = Path(__file__).parents[2] / ".cache" / "tiny"
 FLAVOR = "s2.small"
 PASSWORD = "Correct-Horse-7"
 USER_DATA = "#!/bin/sh\necho ran by $(id -un) >> /root/ran\n"
@@ -90,7 +90,7 @@ async def alice(service: Any) -> AsyncIterator[Client]:
 
 @pytest.fixture(scope="module")
 async def system_image(alice: Client, service: Any) -> str:
-    path, _ = await building.provide(CACHE, lambda _done, _note: None)
+    path, _ = await building.provide(CACHE / "image-service" / "tiny", lambda _done, _note: None)
     return await uploaded(alice, service, path, os={"type": "LINUX"}, architecture="X86_64", firmware="BIOS")
 
 

@@ -60,14 +60,15 @@ def test_disks_come_in_boot_order_and_the_seed_last_and_read_only() -> None:
     assert f"id={device_of(SYSTEM)}" in devices[0]
 
 
-def test_only_data_disks_are_where_disks_come_and_go() -> None:
+def test_data_disks_are_where_disks_come_and_go_and_the_seed_is_behind_them() -> None:
     arguments = command()
 
     bridge, system, data, seed = [
         device for device in values(arguments, "-device") if "virtio-blk" in device or "bridge" in device
     ]
     assert bridge.startswith("pci-bridge,id=data,")
-    assert ["bus=data" in device for device in (system, data, seed)] == [False, True, False]
+    assert ["bus=data" in device for device in (system, data, seed)] == [False, True, True]
+    assert ["addr=0x1f" in device for device in (system, data, seed)] == [False, False, True]
 
 
 def test_no_argument_depends_on_where_the_store_lies() -> None:
