@@ -28,6 +28,13 @@ STEPS = [
     "bob launches an ECS from it",
     "its console shows what alice's machine had written",
 ]
+LINUX = [
+    "Tiny Linux is there, made of Debian's packages",
+    "alice launches an ECS from it, with a key pair",
+    "its console shows its SSH host key",
+    "she logs in by SSH",
+    "she backs it up while it runs",
+]
 
 
 @dataclass
@@ -45,8 +52,11 @@ class First:
 
 @pytest.fixture(scope="module")
 async def first(scratch):
+    """Where no Linux can be built."""
     data = scratch / "demo"
-    async with started("demo", "--port", "0", "--written", "4", "--data", data) as demo:
+    (scratch / "apt.conf").write_text('Dir::State::lists "/nonexistent"; Dir::State::status "/dev/null";\n')
+    without = {"APT_CONFIG": str(scratch / "apt.conf"), "XDG_CACHE_HOME": str(scratch / "cache")}
+    async with started("demo", "--port", "0", "--written", "4", "--data", data, **without) as demo:
         await demo.read_until("demo --exit")
         file = json.loads((data / "demo.json").read_text())
         mode = (data / "demo.json").stat().st_mode & 0o777
@@ -67,6 +77,7 @@ async def viewer(url, token):
 
 @pytest.fixture(scope="module")
 async def second(first):
+    """Where it can."""
     return await run("demo", "--exit", "--port", "0", "--written", "4", "--data", first.data)
 
 
@@ -80,6 +91,32 @@ async def test_every_step_of_the_main_job_holds(first):
     assert "machines: 0, images: 0" in first.ended.output
     assert "4 MiB copied" in first.ended.output
     assert "nothing copied" in first.ended.output
+
+
+async def test_demo_goes_on_without_a_linux_and_says_why(first):
+    said = [line for line in first.ended.output.splitlines() if "Linux" in line]
+
+    assert len(said) == 1
+    assert said[0].startswith(
+        "  - Tiny Linux is left out: apt does not know the packages; run `apt-get update` as root"
+    )
+
+
+async def test_demo_logs_in_to_a_linux_and_backs_it_up(second):
+    lines = [line for line in second.output.splitlines() if line.startswith("  ✓ ")]
+    login = next(line for line in lines if "logs in by SSH" in line)
+
+    assert "Tiny Linux 1 (" in login
+    assert ", demo-linux, " in login
+    assert "its agent had brought the file systems to rest" in second.output
+
+
+async def test_service_with_demo_has_a_linux_soon(first, second):
+    async with started("serve", "--demo", "--port", "0", "--data", first.data) as service:
+        await service.read_until("Tiny Linux is a public image: it is there already.", errors=True)
+        ended = await service.stop()
+
+    assert ended.errors.index("Serving at ") < ended.errors.index("Tiny Linux")
 
 
 async def test_without_a_terminal_there_are_plain_lines_and_no_errors(first):
@@ -106,7 +143,7 @@ async def test_machines_outlive_the_demo(first):
 
 async def test_second_run_works_on_what_is_there_and_leaves_no_machine(first, second):
     assert second.status == 0, second
-    assert steps(second.output) == [*STEPS, "the demo's machines are removed"]
+    assert steps(second.output) == [*STEPS, *LINUX, "the demo's machines are removed"]
     assert "machines: 2, images: 0" in second.output
     again = json.loads((first.data / "demo.json").read_text())
     assert (again["tokens"], again["projects"]) == (first.file["tokens"], first.file["projects"])
