@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -94,14 +94,13 @@ async def create_backup(caller: Caller, ecs_id: UUID, *, name: str, idempotency_
     policy.require(caller, TokenScope.STORAGE)
     asked = ("createBackup", str(ecs_id), name)
     if (known := await idempotency.recall(caller, idempotency_key, asked)) is not None:
-        return Begun(str(known["backup_id"]), str(known["job_id"]))
+        return _begun(known)
     if not NAME.fullmatch(name):
         message = (
             "A name has 1 to 128 letters, digits, spaces, dots, hyphens and underscores, and no space at its ends."
         )
         raise InvalidInput(message, field=("input", "name"))
     backup_id, job_id = uuid4(), uuid4()
-    warnings: list[Notice] = []
 
     async def work() -> dict[str, object]:
         await quotas.take(caller.project, backups=1)
@@ -109,11 +108,14 @@ async def create_backup(caller: Caller, ecs_id: UUID, *, name: str, idempotency_
             ecs = await ecs_holding.hold(caller, EcsAction.CREATE_BACKUP, ecs_id, job_id)
             _check_engine(ecs)
             await _insert(caller, ecs, name, backup_id=backup_id, job_id=job_id)
-        warnings.extend(_warnings(ecs))
-        return {"backup_id": str(backup_id), "job_id": str(job_id)}
+        told = [notice.keep() for notice in _warnings(ecs)]
+        return {"backup_id": str(backup_id), "job_id": str(job_id), "warnings": told}
 
-    answer: Any = await idempotency.once(caller, idempotency_key, asked, work)
-    return Begun(answer["backup_id"], answer["job_id"], warnings)
+    return _begun(await idempotency.once(caller, idempotency_key, asked, work))
+
+
+def _begun(answer: Mapping[str, Any]) -> Begun:
+    return Begun(answer["backup_id"], answer["job_id"], Notice.kept(answer))
 
 
 def _check_engine(ecs: EcsRow) -> None:

@@ -49,7 +49,7 @@ async def launch_ecs(caller: Caller, request: LaunchRequest, *, idempotency_key:
     policy.require(caller, TokenScope.ECS)
     asked = ("launchEcs", repr(request))
     if (known := await idempotency.recall(caller, idempotency_key, asked)) is not None:
-        return Launched([], None, []) if dry_run else _launched(known, [])
+        return Launched([], None, Notice.kept(known)) if dry_run else _launched(known)
     plan, image = await plan_launch(caller, request)
     warnings = rules.notices(plan.flavor)
     if dry_run:
@@ -60,13 +60,14 @@ async def launch_ecs(caller: Caller, request: LaunchRequest, *, idempotency_key:
     async def work() -> dict[str, object]:
         await _still_launchable(caller, plan, image)
         ids, job_id = await _insert(caller, plan, password_hash)
-        return {"ecs_ids": [str(id_) for id_ in ids], "job_id": str(job_id)}
+        told = [notice.keep() for notice in warnings]
+        return {"ecs_ids": [str(id_) for id_ in ids], "job_id": str(job_id), "warnings": told}
 
-    return _launched(await idempotency.once(caller, idempotency_key, asked, work), warnings)
+    return _launched(await idempotency.once(caller, idempotency_key, asked, work))
 
 
-def _launched(answer: Mapping[str, Any], warnings: Sequence[Notice]) -> Launched:
-    return Launched(answer["ecs_ids"], answer["job_id"], warnings)
+def _launched(answer: Mapping[str, Any]) -> Launched:
+    return Launched(answer["ecs_ids"], answer["job_id"], Notice.kept(answer))
 
 
 async def hash_password(password: str | None) -> str | None:

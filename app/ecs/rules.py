@@ -6,9 +6,9 @@ The same checks answer `launchability` before a launch and refuse the launch its
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from app.disks import rules as disk_rules
@@ -57,6 +57,16 @@ class Notice:
     code: WarningCode
     message: str
     field: tuple[str, ...] | None = None
+
+    @classmethod
+    def kept(cls, answer: Mapping[str, Any]) -> list[Notice]:
+        """Those of an answer that is given again, where their fields are lists."""
+        given = answer.get("warnings", ())  # answers of an earlier version have none
+        return [cls(WarningCode(code), message, field and tuple(field)) for code, message, field in given]
+
+    def keep(self) -> list[object]:
+        """How an answer keeps it."""
+        return [self.code, self.message, self.field]
 
 
 @dataclass(frozen=True, slots=True)

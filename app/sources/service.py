@@ -82,7 +82,7 @@ async def create_image(caller: Caller, request: CreateImage, *, idempotency_key:
     policy.require(caller, TokenScope.IMAGES)
     asked = ("createImage", repr(request))
     if (known := await idempotency.recall(caller, idempotency_key, asked)) is not None:
-        return Created(None, None, []) if dry_run else Created(str(known["image_id"]), str(known["job_id"]), [])
+        return Created(None, None, Notice.kept(known)) if dry_run else _created(known)
     source: Source = SOURCES[type(request.source)][-1](request.source)
     try:
         with _about(request):
@@ -90,7 +90,7 @@ async def create_image(caller: Caller, request: CreateImage, *, idempotency_key:
     except ServiceError:
         # Perhaps it is refused for what its own twin has just begun.
         if (known := await idempotency.recall(caller, idempotency_key, asked)) is not None and not dry_run:
-            return Created(str(known["image_id"]), str(known["job_id"]), [])
+            return _created(known)
         raise
     columns = _columns(request, source.kind, plan)
     tags = rules.checked_tags(request.tags)
@@ -101,10 +101,14 @@ async def create_image(caller: Caller, request: CreateImage, *, idempotency_key:
 
     async def work() -> dict[str, object]:
         image_id, job_id = await _insert(caller, request, source, {**plan.columns, **columns}, tags)
-        return {"image_id": str(image_id), "job_id": str(job_id)}
+        told = [notice.keep() for notice in plan.warnings]
+        return {"image_id": str(image_id), "job_id": str(job_id), "warnings": told}
 
-    answer: Any = await idempotency.once(caller, idempotency_key, asked, work)
-    return Created(answer["image_id"], answer["job_id"], plan.warnings)
+    return _created(await idempotency.once(caller, idempotency_key, asked, work))
+
+
+def _created(answer: Mapping[str, Any]) -> Created:
+    return Created(answer["image_id"], answer["job_id"], Notice.kept(answer))
 
 
 @contextmanager

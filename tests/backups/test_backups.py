@@ -94,6 +94,8 @@ async def test_of_backups_of_one_machine_at_once_one_is_made_and_a_retry_is_the_
     await alice.done(job_id)
 
     assert len({payload["backup"]["id"] for payload in (*twins, late)}) == 1
+    assert [payload["warnings"] for payload in (*twins, late)] == [twins[0]["warnings"]] * 4
+    assert [warning["code"] for warning in late["warnings"]] == ["CRASH_CONSISTENT"]
     assert other == ("IDEMPOTENCY_MISMATCH", ["input", "idempotencyKey"], None)
     errors = [told(error) for payload in payloads for error in payload["userErrors"]]
     assert errors == [("BUSY", ["input", "ecsId"], "Ecs.0100")] * 2

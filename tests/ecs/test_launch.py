@@ -136,14 +136,18 @@ async def test_key_of_one_project_means_nothing_to_another(project):
     assert again[0] == "NOT_FOUND", "a refusal does not use up the key"
 
 
-async def test_dry_run_warns_and_changes_nothing(project):
+async def test_a_dry_run_warns_and_changes_nothing_and_a_retry_warns_again(project):
     alice = await project("alice")
     flavor = await make_flavor(state=FlavorState.PROMOTION)
     chosen = {"name": "vm", "imageId": await alice.hello(), "flavorId": flavor.name, "dryRun": True}
 
     async with unchanged(alice):
         payload = await alice.one(LAUNCH, input=chosen)
+    keyed = chosen | {"dryRun": False, "exposePorts": [], "idempotencyKey": "k"}
+    first, again = [await alice.one(LAUNCH, input=keyed) for _ in range(2)]
+    await alice.done(first["job"]["id"])
 
+    assert first["warnings"] == again["warnings"] == payload["warnings"]
     assert payload == {
         "ecsInstances": [],
         "job": None,

@@ -135,6 +135,7 @@ async def test_retries_make_one_image_and_it_inherits_what_is_known_of_its_paren
 
     assert (dry["image"], dry["warnings"], dry["userErrors"]) == (None, [{"code": "CRASH_CONSISTENT"}], [])
     assert {payload["image"]["id"] for payload in (*twins, late)} == {first["id"]}
+    assert [payload["warnings"] for payload in (*twins, late)] == [dry["warnings"]] * 5
     assert other == ("IDEMPOTENCY_MISMATCH", ["input", "idempotencyKey"], None)
     assert (parent["kind"], parent["visibility"], parent["status"]) == ("SYSTEM_DISK", "PRIVATE", "ACTIVE")
     assert parent["os"] == {"type": "OTHER", "platform": "Hello", "version": "1", "bits": 32}
