@@ -127,6 +127,8 @@ async def _file_of(runtime: Runtime, work: Work) -> Path:
 async def _discard(runtime: Runtime, work: Work) -> None:
     if "upload_id" in work.input:
         await uploads.discard(UUID(str(work.input["upload_id"])))
+    elif "path" in work.input:
+        await asyncio.to_thread(Path(str(work.input["path"])).unlink, missing_ok=True)
     else:
         await fetched.discard(runtime.settings.data_dir, work.image_id)
 
