@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -20,8 +20,37 @@ from app.paging import Page, Slice
 from app.policy import Caller
 from app.reading import Wanted, find, list_page
 
-OF_ECS = {JobType.LAUNCH_ECS, JobType.START_ECS, JobType.STOP_ECS, JobType.REBOOT_ECS, JobType.DELETE_ECS}
-"""Types of jobs that a token with scope ECS begins; the others need IMAGES."""
+SCOPES: Mapping[JobType, TokenScope] = {
+    **dict.fromkeys(
+        (
+            JobType.CREATE_IMAGE,
+            JobType.CREATE_FULL_ECS_IMAGE,
+            JobType.IMPORT_IMAGE,
+            JobType.COPY_IMAGE,
+            JobType.EXPORT_IMAGE,
+            JobType.DELETE_IMAGE,
+        ),
+        TokenScope.IMAGES,
+    ),
+    **dict.fromkeys(
+        (JobType.LAUNCH_ECS, JobType.START_ECS, JobType.STOP_ECS, JobType.REBOOT_ECS, JobType.DELETE_ECS),
+        TokenScope.ECS,
+    ),
+    **dict.fromkeys(
+        (
+            JobType.CREATE_BACKUP,
+            JobType.RESTORE_BACKUP,
+            JobType.DELETE_BACKUP,
+            JobType.CREATE_DISK,
+            JobType.ATTACH_DISK,
+            JobType.DETACH_DISK,
+            JobType.EXTEND_DISK,
+            JobType.DELETE_DISK,
+        ),
+        TokenScope.STORAGE,
+    ),
+}
+"""What a token needs to begin jobs of a type, and so to cancel them."""
 
 
 async def cancel_job(job_id: UUID) -> None:
@@ -89,5 +118,5 @@ async def cancel(caller: Caller, job_id: UUID) -> None:
     job = (await find_jobs(caller, [str(job_id)], Wanted.naming("type"))).get(str(job_id))
     if job is None:
         raise NotFound("There is no such job.")
-    policy.require(caller, TokenScope.ECS if job.type in OF_ECS else TokenScope.IMAGES)
+    policy.require(caller, SCOPES[job.type])
     await cancel_job(job_id)
