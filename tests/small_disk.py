@@ -53,7 +53,7 @@ def _namespace() -> tuple[str, ...]:
 def fill(folder: Path, *, leave_bytes: int = 0) -> Path:
     """Take all space of a file system but so much, at once, while others may write; the file that has it."""
     path = folder / "filling"
-    with path.open("wb") as file:
+    with path.open("ab") as file:  # what it has, it keeps
         while (more := _free(folder) - leave_bytes) > 0:
             with suppress(OSError):  # somebody was faster
                 os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size + more)
