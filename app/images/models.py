@@ -104,7 +104,6 @@ class ImageDisk(Model):
     boot_index = fields.IntField()
     size_gib = fields.IntField()
     content_bytes = fields.BigIntField(null=True)
-    sha256 = fields.CharField(max_length=64, null=True)
     is_system = fields.BooleanField()
 
     class Meta:

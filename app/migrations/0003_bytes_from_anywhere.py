@@ -24,7 +24,8 @@ class Migration(migrations.Migration):
 
     operations = [
         DescribeNoWords(),
-        ops.RunPython(make_missing_indexes, make_missing_indexes),
+        ops.RunPython(ops.RunPython.noop, make_missing_indexes),
+        ops.RemoveField(model_name="ImageDisk", name="sha256"),
         ops.AddField(
             model_name="Export",
             name="in_bucket",
@@ -37,4 +38,5 @@ class Migration(migrations.Migration):
         ),
         ops.RunSQL(CHARGED, UNCHARGED),
         ops.RunSQL(LENT, ops.RunSQL.noop),
+        ops.RunPython(make_missing_indexes, ops.RunPython.noop),
     ]

@@ -137,11 +137,9 @@ async def _note(content: Content, found: Found) -> None:
     """In a transaction: it is right, and these are its checksums; images that lacked theirs are announced."""
     columns = {"sha256": found.guest} if found.guest else {}
     await Content.filter(id=content.id).update(verified_at=db.now(), damaged_at=None, **columns)
-    sha256 = found.guest or content.sha256
-    disks = ImageDisk.filter(content_id=content.id, sha256__isnull=True)
-    told: list[Any] = list(await disks.values_list("image_id", flat=True))
-    if told:
-        await disks.update(sha256=sha256)
+    told: list[Any] = []
+    if found.guest and content.sha256 is None:
+        told += await ImageDisk.filter(content_id=content.id).values_list("image_id", flat=True)
     if found.file:
         of_file = Image.filter(id__in=await _images_without(content.id))
         told += list(await of_file.values_list("id", flat=True))

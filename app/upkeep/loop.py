@@ -18,7 +18,7 @@ from tortoise.expressions import Q, RawSQL, Subquery
 from tortoise.functions import Count
 from tortoise.queryset import QuerySet
 
-from app import db, events, states
+from app import db, events
 from app.backups.models import BackupDisk
 from app.contents.models import Content
 from app.ecs.models import EcsInstance
@@ -96,7 +96,6 @@ class Upkeep:
         """Do the most urgent thing; whether there was any."""
         self._pace.begin()
         await self._assess_now_and_then()
-        await _fill_in()
         new = await self._first(_new())
         # Each seal that lasts makes a new content, here or where it is copied to.
         if (new or self._chains_may_be_long) and await self._shorten_one():
@@ -195,16 +194,6 @@ def _new() -> QuerySet[Content]:
 
 def _holding(model: type[ImageDisk | BackupDisk]) -> Any:
     return model.filter(content_id=RawSQL('"content"."id"')).values("content_id")
-
-
-async def _fill_in() -> None:
-    """Images of contents whose checksums are known, such as those of backups, get them at once."""
-    lacking = ImageDisk.filter(sha256__isnull=True, content__sha256__isnull=False, content__damaged_at__isnull=True)
-    for disk in await lacking.order_by("id").limit(100):
-        async with db.transaction():
-            known = (await Content.get(id=disk.content_id)).sha256
-            await ImageDisk.filter(id=disk.id, content_id=disk.content_id).update(sha256=known)
-            await states.tell("Image", disk.image_id)
 
 
 async def _launched_often() -> set[UUID]:

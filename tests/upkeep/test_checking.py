@@ -17,7 +17,7 @@ from app.demo.hello import disk_image
 from app.enums import ErrorCode, ImageStatus
 from app.errors import EngineError
 from app.faults import columns
-from app.images.models import Image, ImageDisk
+from app.images.models import Image
 from tests.engines.lab import MIB
 from tests.upkeep.conftest import World, sha256
 
@@ -67,29 +67,10 @@ async def test_new_contents_get_checksums_and_their_images_are_told(world: World
     assert [rows[id_].sha256 for id_ in (upper, backup)] == [expected, expected]
     assert all(rows[id_].verified_at and not rows[id_].damaged_at for id_ in (hello, upper, backup))
     assert rows[passing.id].sha256 is None
-    assert [disk.sha256 for disk in await ImageDisk.filter(image_id=full.id).order_by("boot_index")] == [
-        rows[hello].sha256,
-        expected,
-    ]
     assert (await Image.get(id=image.id)).sha256 == sha256(world.layer(hello))
     assert (await Image.get(id=full.id)).sha256 is None
     assert told == {str(image.id), str(full.id)}
     assert await contents.health() == Health(sealed=4, unverified=1, damaged=0)
-
-
-async def test_an_image_of_what_is_known_already_gets_its_checksums_at_once(world: World) -> None:
-    hello = await world.lab.ingest(disk_image())
-    content_id = await world.sealed(await world.lab.disk(hello))
-    await world.backup("backup", content_id)
-    await world.keep_up()
-    looked_at = (await world.content(content_id)).verified_at
-
-    image = await world.image("of the backup", content_id)
-    await world.keep_up()
-
-    content = await world.content(content_id)
-    assert (await ImageDisk.get(image_id=image.id)).sha256 == content.sha256
-    assert content.verified_at == looked_at
 
 
 @pytest.mark.parametrize("harm", HARMS)
