@@ -12,7 +12,9 @@ from app.enums import ImageKind
 from app.images.models import Image
 from tests.command import run, started
 from tests.factories import make_image
+from tests.fetching.mirror import Mirror, serving
 from tests.images.test_downloads import small
+from tests.sources.corpus import good
 from tests.uploads.conftest import cutting
 
 MIB = 1 << 20
@@ -218,3 +220,21 @@ async def test_list_shows_what_the_project_can_use(service, project):
     assert shown[2:] == ["SYSTEM_DISK", "ACTIVE", "PRIVATE", alice.name, "3"]
     assert await alice.one("query($id: ID!) { image(id: $id) { uuid } }", id=shown[0]) == {"uuid": str(image.id)}
     assert "hello" in ended.output
+
+
+async def test_import_has_the_service_fetch_a_file_and_prints_the_image_s_id(service, project, tmp_path):
+    alice = await project("alice")
+    content = good("QCOW2", tmp_path).read_bytes()
+    checksum = hashlib.sha256(content).hexdigest()
+
+    async with serving(Mirror(content)) as mirror:
+        address = mirror.url("/pub/hello%20world-1.0.qcow2?x=y")
+        ended = await run("image", "import", address, "--sha256", checksum, **reached(service, alice))
+        wrong = await run("image", "import", address, "--name", "no", "--sha256", "a" * 64, **reached(service, alice))
+        refused = await run("image", "import", "http://10.0.0.1/f", **reached(service, alice))
+
+    assert ended.status == 0, ended
+    image = await alice.one("query($id: ID!) { image(id: $id) { name status } }", id=ended.output.strip())
+    assert image == {"name": "hello world-1.0.qcow2", "status": "ACTIVE"}
+    assert wrong.refusal().startswith(f"The job has failed: The file's SHA-256 is {checksum}")
+    assert refused.refusal() == "The service refused: The address's host is not known, or is not a public one."

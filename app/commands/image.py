@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from urllib.parse import unquote, urlsplit
 
 import typer
 
@@ -65,7 +66,47 @@ async def _upload(client: Client, file: Path, name: str | None, source: dict[str
     if name is None:
         return str(sent["id"])
     with bar(name, in_bytes=False) as progress:
-        return await make_image(client, name, source | {"uploadId": sent["id"]}, progress)
+        return await make_image(client, name, {"upload": source | {"uploadId": sent["id"]}}, progress)
+
+
+@cli.command("import")
+def import_image(
+    address: Annotated[
+        str, typer.Argument(metavar="ADDRESS", help="https://, http://, or s3:// in the service's storage.")
+    ],
+    *,
+    name: Annotated[
+        str | None, typer.Option(help="What to call the image.", show_default="the last part of ADDRESS")
+    ] = None,
+    sha256: Annotated[str | None, typer.Option(help="What the file's SHA-256 has to be.")] = None,
+    kind: Annotated[ImageKind, typer.Option(help="What the image is to hold.")] = ImageKind.SYSTEM_DISK,
+    format: Annotated[
+        DiskFormat | None, typer.Option(help="What the file has to be.", show_default="as it turns out")
+    ] = None,
+    os: Annotated[OsType | None, typer.Option(help="What it boots.", show_default="what is found out")] = None,
+    token: Token,
+    url: Url = LOCAL,
+) -> None:
+    """Have the service fetch a file and make an image of it, and print the image's id.
+
+    The service goes on when this command is interrupted.
+    """
+    source = {
+        "url": address,
+        "sha256": sha256,
+        "kind": kind.value,
+        "format": format.value if format else None,
+        "os": {"type": os.value} if os else None,
+    }
+    called = name or unquote(urlsplit(address).path).rpartition("/")[2]
+    print(as_client(url, token, lambda client: _import(client, called, source)))
+
+
+async def _import(client: Client, name: str, source: dict[str, Any]) -> str:
+    from app.transfer.uploading import make_image
+
+    with bar(name, in_bytes=False) as progress:
+        return await make_image(client, name, {"url": source}, progress)
 
 
 @cli.command("download")

@@ -59,11 +59,11 @@ async def upload(client: Client, path: Path, on_progress: Progress = lambda done
 async def make_image(
     client: Client, name: str, source: Answer, on_progress: Progress = lambda done, total: None
 ) -> str:
-    """An image of an upload, its id, once it is ACTIVE. `source` is an UploadSourceInput.
+    """An image, its id, once it is ACTIVE. `source` is an ImageSourceInput.
 
     Raises: TransferFailed.
     """
-    payload = await client.ask(MAKE, input={"name": name, "source": {"upload": source}})
+    payload = await client.ask(MAKE, input={"name": name, "source": source})
     job = await client.finish(payload["job"]["id"], on_progress)
     return str(job["image"]["id"])
 
