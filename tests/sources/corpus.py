@@ -8,8 +8,10 @@ import struct
 import subprocess
 import zlib
 from collections.abc import Callable
+from functools import cache
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pycdlib
 
@@ -87,9 +89,16 @@ def _create(*arguments: str) -> Making:
 
 def _noise(path: Path, *options: str) -> None:
     """Two MiB of bytes that no tool makes smaller."""
-    noise = path.with_suffix(".noise")
-    noise.write_bytes(os.urandom(2 * MIB))
-    qemu_img("convert", "-f", "raw", *options, noise, path)
+    path.write_bytes(_noise_as(*options))
+
+
+@cache
+def _noise_as(*options: str) -> bytes:
+    with TemporaryDirectory() as folder:
+        noise, made = Path(folder, "noise"), Path(folder, "file")
+        noise.write_bytes(os.urandom(2 * MIB))
+        qemu_img("convert", "-f", "raw", *options, noise, made)
+        return made.read_bytes()
 
 
 def _cut(*options: str, to: int = MIB) -> Making:

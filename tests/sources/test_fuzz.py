@@ -22,7 +22,7 @@ CANARY = b"a byte of the host"
 REFUSALS = {ErrorCode.UNSAFE_FILE, ErrorCode.DISK_TOO_LARGE, ErrorCode.FORMAT_MISMATCH}
 NAMES = {one.value.lower() for one in DiskFormat}
 HEADER_BYTES = 4096
-EXAMPLES = 20
+EXAMPLES = 12
 Change = tuple[int, bytes]
 
 WORDS = st.sampled_from(
@@ -71,7 +71,7 @@ def test_looking_at_a_file_ends_with_a_format_or_a_reason(tmp_path: Path) -> Non
     files = samples(tmp_path / "files")
     path = tmp_path / "file"
 
-    @fuzzing(5 * EXAMPLES)
+    @fuzzing(8 * EXAMPLES)
     @given(st.sampled_from(sorted(files)), CHANGES, st.one_of(st.none(), st.integers(0, 70_000)))
     def look(sort: str, changes: list[Change], cut: int | None) -> None:
         path.write_bytes(changed(files[sort], changes, cut))

@@ -10,6 +10,7 @@ import pytest
 from app.engines.base import Contents
 from app.enums import DiskFormat, ErrorCode, ImageKind
 from app.errors import Refused
+from app.sources.detecting import detect
 from app.sources.inspection import inspect
 from tests.engines.lab import QemuLab
 from tests.sources.corpus import GOOD, HARMLESS, HOSTILE, disc, good, qemu_img
@@ -53,6 +54,11 @@ async def test_hostile_file_is_refused(name, engine, path):
     declared, code, make = HOSTILE[name]
     make(path)
 
+    # What the first look refuses needs no process of its own to be refused; those of the others are tried all the same.
+    if "unsafe" in (seen := detect(path)):
+        assert code == ErrorCode.UNSAFE_FILE
+        assert str(path.parent) not in seen["unsafe"]
+        return
     with pytest.raises(Refused) as refused:
         await inspect(engine, path, declared=declared and DiskFormat(declared), kind=ImageKind.SYSTEM_DISK)
 
