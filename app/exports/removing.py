@@ -16,14 +16,14 @@ log = structlog.get_logger(__name__)
 
 
 async def remove(data_dir: Path, row: Export) -> bool:
-    """See that nothing is left of an export, however far it got; first the bytes, then the row.
+    """See that nothing is left of an export, however far it got; first the bytes, then the row. Whether it is gone.
 
-    Nobody waits for an object storage that does not answer: the export has expired then, and the janitor comes back to it. Whether
-    it is gone.
+    It has expired before anything else happens: after a kill nobody is told of a file that is not there, and the janitor goes on. Nor
+    does anybody wait for an object storage that does not answer.
     """
+    await Export.filter(id=row.id).update(expires_at=db.now())
     await asyncio.to_thread(folder.path_of(data_dir, row.id, row.format).unlink, missing_ok=True)
     if row.in_bucket and not await _removed_from_bucket(row):
-        await Export.filter(id=row.id).update(expires_at=db.now())
         return False
     await Export.filter(id=row.id).delete()
     return True
