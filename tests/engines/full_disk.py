@@ -50,9 +50,11 @@ async def copies(folder: Path) -> None:
     path = folder / "noise.raw"
     path.write_bytes(os.urandom(16 * MIB))
     base = await lab.ingest(path.read_bytes())
-    disk = await lab.disk(base, size_bytes=16 * MIB)
-    sealed = lab.content()
-    await lab.engine.contents.seal({disk: sealed}, machine_id=None)
+    # One for each compaction: what one has copied, another need not.
+    disk, other = [await lab.disk(base, size_bytes=16 * MIB) for _ in range(2)]
+    below, sealed = lab.content(), lab.content()
+    for of, content_id in {disk: below, other: sealed}.items():
+        await lab.engine.contents.seal({of: content_id}, machine_id=None)
     contents, out = lab.engine.contents, folder / "out.qcow2"
 
     async def filling(done: int, total: int) -> None:
@@ -76,7 +78,7 @@ async def copies(folder: Path) -> None:
         (folder / "filling").unlink()
         await copy(no_progress)
         out.unlink(missing_ok=True)
-        for content_id in lab.contents - {base, sealed}:  # space for the next
+        for content_id in lab.contents - {base, below, sealed}:  # space for the next
             await contents.release(content_id)
         print(name, flush=True)
     await lab.clear()
