@@ -38,7 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="sqlite, or the postgres:// URL of a server on which databases may be made; also TEST_DATABASE_URL",
     )
     parser.addoption(
-        "--kills", type=int, default=0, help="how often tests/e2e/test_kills.py kills for each kind of work"
+        "--kills", type=int, default=1, help="how often tests/e2e/test_kills.py kills for each kind of work"
     )
     parser.addoption("--node", action="store_true", help="with the tests that need Node and its package registry, too")
 
