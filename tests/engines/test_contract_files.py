@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 from collections.abc import Awaitable
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -183,3 +184,28 @@ async def test_a_kill_during_an_export_leaves_no_file(qemu: QemuLab, point: Poin
     assert qemu.leavings() == []
     await qemu.engine.contents.export(content_id, path, format="raw", progress=no_progress)
     assert path.read_bytes() == disk_image()
+
+
+@pytest.mark.parametrize("verb", ["verify", "export", "copy"])
+async def test_a_content_that_is_released_while_it_is_read_is_read_to_its_end_and_leaves_nothing(
+    lab: Lab, verb: str
+) -> None:
+    data = random.Random(1).randbytes(MIB)
+    content_id, copy_id, path = await lab.ingest(data), lab.content(), lab.folder / "export.raw"
+
+    async def release(done: int, total: int) -> None:
+        await lab.engine.contents.release(content_id)
+
+    match verb:
+        case "verify":
+            read = await lab.engine.contents.verify(content_id, release)
+        case "export":
+            await lab.engine.contents.export(content_id, path, format="raw", progress=release)
+            read = digest(path.read_bytes())
+        case _:
+            await lab.engine.contents.copy(content_id, copy_id, release)
+            read = digest(await lab.read(copy_id))
+    lab.contents.discard(content_id)
+
+    assert read == digest(data)
+    assert lab.leavings() == []

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID
 
@@ -133,10 +134,9 @@ class QemuContents:
     async def copy(self, content_id: UUID, new_id: UUID, progress: Progress) -> ContentFacts:
         """Make a flat copy of a content."""
         if new_id not in self._records.contents:  # else the original may be gone by now
-            record = self._content(content_id)
-            with self._layers.pinned(record.layer):
-                size = self._layers.chain_bytes(record.layer)
-                await self._convert(self._layers.path(record.layer), "qcow2", new_id, progress, size_bytes=size)
+            async with self._reading(content_id) as layer:
+                size = self._layers.chain_bytes(layer)
+                await self._convert(self._layers.path(layer), "qcow2", new_id, progress, size_bytes=size)
         return await self.describe(new_id)
 
     async def inspect(self, path: Path, *, format: str, max_bytes: int) -> FileFacts:
@@ -162,10 +162,9 @@ class QemuContents:
 
     async def export(self, content_id: UUID, path: Path, *, format: str, progress: Progress) -> None:
         """Write a content to a disk file for others."""
-        layer = self._content(content_id).layer
         if (options := EXPORT_OPTIONS.get(format)) is None:
             raise EngineError(ErrorCode.ENGINE_FAILED, f"disk files of format {format!r} cannot be written")
-        with engine_errors(self._store), self._layers.pinned(layer):
+        async with self._reading(content_id) as layer:
             size = self._layers.chain_bytes(layer)
             self._room.require(path.parent, size)
             async with self._exports.written(path) as pending:
@@ -175,14 +174,12 @@ class QemuContents:
 
     async def read(self, content_id: UUID, offset: int, length: int) -> bytes:
         """Some bytes of a content."""
-        layer = self._content(content_id).layer
-        with engine_errors(self._store), self._layers.pinned(layer):
+        async with self._reading(content_id) as layer:
             return await self._layers.read(layer, offset, length)
 
     async def verify(self, content_id: UUID, progress: Progress) -> str:
         """The SHA-256 of a content as a guest sees it."""
-        layer = self._content(content_id).layer
-        with engine_errors(self._store), self._layers.pinned(layer):
+        async with self._reading(content_id) as layer:
             return await self._layers.sha256(layer, progress)
 
     async def compact(self, content_id: UUID, progress: Progress) -> None:
@@ -236,6 +233,22 @@ class QemuContents:
             return self._records.contents[content_id]
         except KeyError:
             raise NotFound(f"no content {content_id}") from None
+
+    @asynccontextmanager
+    async def _reading(self, content_id: UUID) -> AsyncIterator[str]:
+        """Keep a content's layer meanwhile. If the content was released or compacted since, the layer goes in the end.
+
+        Raises: NotFound. EngineError.
+        """
+        layer = self._content(content_id).layer
+        with engine_errors(self._store):
+            try:
+                with self._layers.pinned(layer):
+                    yield layer
+            finally:
+                record = self._records.contents.get(content_id)
+                if record is None or record.layer != layer:
+                    await self._layers.sweep(self._records.roots)
 
     async def _convert(
         self,
