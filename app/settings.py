@@ -50,10 +50,6 @@ class Settings(BaseSettings):
     )
     stop_timeout_s: float = Field(30.0, gt=0, description="How long a guest may take to switch itself off.")
 
-    # Limits
-    operation_timeout_s: float = Field(30.0, gt=0, description="Longest query or mutation.")
-
-    max_upload_gib: int = Field(128, ge=1, description="Largest file that can be uploaded.")
     # Upkeep
     upkeep_percent: int = Field(
         50, ge=0, le=100, description="Share of time for checksums, looks at old bytes and short chains; 0: none of it."
@@ -61,6 +57,10 @@ class Settings(BaseSettings):
     scrub_every_h: float = Field(168.0, gt=0, description="How old the last look at stored bytes may be.")
     max_layers: int = Field(64, ge=2, description="Layers that a disk may stand on before its chain is shortened.")
 
+    # Limits
+    operation_timeout_s: float = Field(30.0, gt=0, description="Longest query or mutation.")
+
+    max_upload_gib: int = Field(128, ge=1, description="Largest file that can be uploaded or fetched.")
     upload_kept_h: float = Field(
         24.0, gt=0, description="How long an upload is kept after its last byte, if no image is made of it."
     )

@@ -16,11 +16,12 @@ from app.contents.models import Content
 from app.disks.models import EvsDisk
 from app.ecs.models import EcsInstance
 from app.engines.base import Files, Piece
-from app.enums import EcsStatus
+from app.enums import EcsStatus, ImageStatus
 from app.exports import folder as exports
 from app.exports.models import Export
+from app.fetching import folder as fetching
 from app.files import folder_of, free_bytes
-from app.images.models import ImageDisk
+from app.images.models import Image, ImageDisk
 from app.projects import service as projects
 from app.settings import Settings
 from app.taken import taken
@@ -83,6 +84,8 @@ class _Rows:
     disks: dict[UUID, UUID] = field(default_factory=dict)
     machines: dict[UUID, UUID] = field(default_factory=dict)
     uploads: dict[UUID, UUID] = field(default_factory=dict)
+    fetched: dict[UUID, UUID] = field(default_factory=dict)
+    """Image -> project."""
     exports: dict[UUID, UUID] = field(default_factory=dict)
     virtual: Counter[UUID] = field(default_factory=Counter)
 
@@ -131,6 +134,7 @@ async def _read() -> _Rows:
     there = EcsInstance.exclude(status=EcsStatus.DELETED)
     rows.machines = {row.id: row.project_id for row in await there}
     rows.uploads = {row.id: row.project_id for row in await Upload.all()}
+    rows.fetched = {row.id: row.project_id for row in await Image.filter(status=ImageStatus.IMPORTING)}
     rows.exports = {row.id: row.project_id for row in await Export.all()}
     return rows
 
@@ -156,12 +160,14 @@ def _of_engine(pieces: Iterable[Piece], rows: _Rows) -> Iterator[Part]:
 
 def _of_folder(data_dir: Path, rows: _Rows) -> Iterator[Part]:
     """All that is in the data folder and not the engine's."""
-    uploads, exported = folder_of(data_dir), exports.folder_of(data_dir)
+    uploads, fetched, exported = folder_of(data_dir), fetching.folder_of(data_dir), exports.folder_of(data_dir)
     for path, size in taken(data_dir):
         if path.is_relative_to(data_dir / "engine"):
             continue
         if path.parent == uploads:
             yield Kind.UPLOADS, size, _owner(path, rows.uploads)
+        elif path.parent == fetched:
+            yield Kind.UPLOADS, size, _owner(path, rows.fetched)
         elif path.parent == exported:
             yield Kind.EXPORTS, size, _owner(path, rows.exports)
         elif path.name.startswith("service.sqlite"):

@@ -7,6 +7,8 @@ import json
 
 from app import storage
 from app.commands.storage import amount
+from app.enums import ImageStatus
+from app.fetching import folder
 from app.storage import Kind, Storage
 from app.worker import make_engine
 from tests.backups.looking import back_up
@@ -14,6 +16,7 @@ from tests.command import run
 from tests.disks.acting import create
 from tests.e2e.full_disk import EXPORT
 from tests.engines.test_contract_usage import du
+from tests.factories import make_image
 from tests.uploads.conftest import Sender
 
 MIB, GIB = 1 << 20, 1 << 30
@@ -68,6 +71,22 @@ async def test_bytes_are_counted_once_and_are_whose_they_are(project, service):
     assert use[alice.name].own_bytes < 5 * MIB
     assert after.free_bytes > 0
     assert after.reserve_bytes == service.settings.reserve_disk_mib * MIB
+
+
+async def test_what_is_being_fetched_is_its_project_s(service, project):
+    alice = await project("alice")
+    image = await make_image(alice.project_id, status=ImageStatus.IMPORTING)
+    path = folder.path_of(service.settings.data_dir, image.id)
+    path.parent.mkdir(exist_ok=True)
+    before = await seen(service)
+    path.write_bytes(b"x" * MIB)
+
+    after = await seen(service)
+    path.unlink()
+
+    own = {each.name: each.own_bytes for each in after.projects}
+    assert own[alice.name] == MIB
+    assert after.kinds[Kind.UPLOADS] - before.kinds[Kind.UPLOADS] == MIB
 
 
 async def test_command_says_the_same_while_the_service_runs(service):

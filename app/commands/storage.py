@@ -15,7 +15,7 @@ WHAT = {
     Kind.BACKUPS: "backups, beside what images have of them",
     Kind.DISKS: "disks, beside what images and backups have of them",
     Kind.MACHINES: "machines: consoles, seeds, sockets",
-    Kind.UPLOADS: "uploads",
+    Kind.UPLOADS: "uploads, and what is being fetched",
     Kind.EXPORTS: "exports",
     Kind.DATABASE: "the database",
     Kind.RESERVE: "set aside for the service's records",
