@@ -84,8 +84,10 @@ class Watch:
         self._left = 0
         self._points = -1
 
-    def install(self) -> None:
-        """From now on; it cannot be undone."""
+    def install(self, *, is_armed: bool) -> None:
+        """From now on; it cannot be undone. `is_armed`: without being told to."""
+        if is_armed:
+            self._arm()
         signal.signal(signal.SIGUSR1, lambda *_: self._arm())
         sys.addaudithook(self._hear)
         connect = sqlite3.connect

@@ -140,16 +140,26 @@ class Books:
         ]
 
     def _space(self) -> list[str]:
-        """Contents and exports that do not take what they are said to."""
+        """Contents and exports that do not take what they are said to. What was compacted was something else when it was said."""
+        records = self.engine.glob("contents/*.json")
         taken = {
             path.stem: (self.engine / "layers" / next(self._chain(path))).stat().st_blocks * 512
-            for path in self.engine.glob("contents/*.json")
+            for path in records
+            if not json.loads(path.read_bytes()).get("former")
         }
         taken |= {path.stem: path.stat().st_size for path in self.data.glob("exports/*")}
         said = self.rows("SELECT id, own_bytes FROM content UNION SELECT id, size_bytes FROM export")
-        return [f"{id_} takes {taken.get(id_)}, not {size}" for id_, size in said if size != taken.get(id_)]
+        return [f"{id_} takes {taken[id_]}, not {size}" for id_, size in said if size != taken.get(id_, size)]
 
     # ------------------------------------------------------------ bytes
+
+    def disks_of(self, ecs_id: str) -> list[str]:
+        """The disks of a machine, in boot order."""
+        return [id_ for (id_,) in self.rows(f"SELECT id FROM evs_disk WHERE ecs_id = '{ecs_id}' ORDER BY boot_index")]
+
+    def depths(self, ecs_id: str) -> list[int]:
+        """On how many layers each of them stands."""
+        return [len(list(self._chain(self.engine / "disks" / f"{id_}.json"))) for id_ in self.disks_of(ecs_id)]
 
     async def held(self, kind: str, ids: Sequence[str]) -> tuple[str, ...]:
         """What tells the bytes of "disks" or "contents" from others, however they lie in files."""

@@ -29,6 +29,10 @@ SETTINGS = {
 }
 
 
+class Died(AssertionError):
+    """The service ended before it was open, with what it said."""
+
+
 class Installation:
     """`python -m app serve --demo` on a folder, with SQLite whatever the environment says."""
 
@@ -84,16 +88,24 @@ class Installation:
         await self._answers.read()
         shutil.rmtree(self.folder)
 
-    async def start(self) -> Client:
-        """Begin to serve; a client of alice."""
+    async def start(self, aim: Aim | None = None, **settings: str) -> Client:
+        """Begin to serve, with other settings in this life, armed from the beginning or not; a client of alice.
+
+        Raises: Died.
+        """
+        if aim:
+            aim.write(self.folder)
         self._is_open.clear()
         order = ["serve", "--demo", "--no-linux", "--port", "0", "--data", str(self.data)]
-        self._orders.write(json.dumps(order).encode() + b"\n")
+        changed = {f"IMAGE_SERVICE_{name}": value for name, value in settings.items()}
+        self._orders.write(json.dumps([order, changed, aim is not None]).encode() + b"\n")
         self._pid = int(await self._answers.readline())
         self._ended = asyncio.create_task(self._end())
         opening = asyncio.create_task(self._is_open.wait())
         await asyncio.wait({opening, self._ended}, timeout=DEADLINE_S, return_when=asyncio.FIRST_COMPLETED)
-        assert opening.done(), "".join(self.said)[-3000:]
+        if not opening.done():
+            opening.cancel()
+            raise Died("".join(self.said)[-3000:])
         given = json.loads((self.data / "demo.json").read_bytes())
         url = given["url"].removesuffix("/graphql")
         return Client(url, given["tokens"]["alice"], project_id=given["projects"]["alice"], name="alice")
@@ -108,6 +120,11 @@ class Installation:
         assert self._pid is not None
         aim.write(self.folder)
         os.kill(self._pid, signal.SIGUSR1)
+
+    @property
+    def lives(self) -> bool:
+        """Whether the service runs."""
+        return self._pid is not None
 
     async def dead(self) -> int:
         """The service's exit status, once it has ended."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from asyncio import FIRST_COMPLETED
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -24,7 +24,7 @@ from tests.client import DEADLINE_S, Client
 from tests.disks.acting import image_of
 from tests.e2e.aim import DONE, TOOL, Aim, Victim, points
 from tests.e2e.books import Books, digest_of
-from tests.e2e.installation import Installation
+from tests.e2e.installation import Died, Installation
 from tests.ecs.looking import operate
 from tests.uploads.conftest import Sender
 
@@ -40,7 +40,6 @@ GOING = {
     "images": "mutation($ids: [ID!]!) { deleteImages(input: {imageIds: $ids}) { userErrors { code message } } }",
     "backups": "mutation($ids: [ID!]!) { deleteBackups(input: {backupIds: $ids}) { userErrors { code message } } }",
 }
-SYSTEM = """SELECT id FROM evs_disk WHERE ecs_id = '{}' ORDER BY boot_index"""
 DATA_BYTES = 1 << 20
 TOOL_LIVES_S = 0.03
 """At most, when it is killed."""
@@ -59,6 +58,10 @@ class Kind:
     victims: Sequence[Victim] = ()
     check: Callable[[Scene], Awaitable[list[str]]] | None = None
     """What is wrong afterwards that names do not tell."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Of the next life of the service, in which it goes on by itself with what was begun, and somebody is killed."""
+    is_done: Callable[[Scene], bool] = lambda scene: True
+    """Whether it has."""
 
     def __str__(self) -> str:
         return self.name
@@ -157,8 +160,11 @@ class Scene:
             known = [point for point in known if victim is not Victim.TOOL or point.startswith(TOOL)]
             pid = self.installation.machine(self.kept) if victim is Victim.MACHINE else 0
             aim = Aim(victim, self.dice.randrange(1, len(known) + 1), self.dice.random() * TOOL_LIVES_S, pid)
-        self.installation.arm(aim)
-        await (self._die_at(kind) if victim is Victim.SERVICE else self._work(kind))
+        if kind.settings:
+            await self._live_on(kind, aim)
+        else:
+            self.installation.arm(aim)
+            await (self._die_at(kind) if victim is Victim.SERVICE else self._work(kind))
         met = points(self.installation.folder)
         self._points.setdefault(kind.name, met)
         where = ", ".join(point for point in met if point.startswith(DONE)) or f"{victim} until the end"
@@ -176,8 +182,28 @@ class Scene:
         with suppress(asyncio.CancelledError, Exception):  # of all the ways in which a client notices
             await working
         await self.alice.close()
-        self.alice = await self.installation.start()
+        self.alice = await self.installation.start(**kind.settings)
         await self._let_all_end()
+
+    async def _live_on(self, kind: Kind, aim: Aim) -> None:
+        """The same in a life of the service with other settings."""
+        await self._work(kind)
+        await self.alice.close()
+        await self.installation.stop()
+        with suppress(Died):
+            await (await self.installation.start(aim, **kind.settings)).close()
+            await self._until_done(kind)
+        if aim.victim is Victim.SERVICE:
+            await self.installation.kill()
+            await (await self.installation.start(**kind.settings)).close()
+            await self._until_done(kind)
+        await self.installation.stop()
+        self.alice = await self.installation.start()
+
+    async def _until_done(self, kind: Kind) -> None:
+        async with asyncio.timeout(LIMIT_S):
+            while self.installation.lives and not kind.is_done(self):  # noqa: ASYNC110 - upkeep tells nobody
+                await asyncio.sleep(0.02)
 
     async def _work(self, kind: Kind) -> None:
         await kind.begin(self)
@@ -253,12 +279,12 @@ class Scene:
 
     async def restored(self) -> list[str]:
         """What is wrong with the disks of the machine that is off, after the last restore."""
-        held = await self.books.held("disks", self.books.column(SYSTEM.format(self.off["uuid"])))
+        held = await self.books.held("disks", self.books.disks_of(self.off["uuid"]))
         last = """SELECT b.name FROM job j JOIN backup b ON b.id = j.backup_id WHERE j.type = 'RESTORE_BACKUP'
             AND j.status = 'SUCCESS' AND j.input LIKE '%before%' ORDER BY j.created_at DESC LIMIT 1"""
         names = [name for (name,) in self.books.rows(last)]
         expected = self.states[names[0].partition(".")[0]] if names else self.off_now
-        return [] if sorted(held) == sorted(expected) else [f"restored: {held} but {expected}"]
+        return [] if held == expected else [f"restored: {held} but {expected}"]
 
     # ------------------------------------------------------------ the machine that runs
 

@@ -1,6 +1,6 @@
 """Service, machine or tool killed at any point of any work: jobs end, bytes stay, nothing is left behind. A new kind of job is a line here.
 
-Each kind is run undisturbed first, so that its points are known. With `--kills 50` fifty killings follow instead of one of each sort.
+Each kind is run undisturbed first, so that its points are known. With `--kills 50` fifty killings follow instead of one.
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ from tests.e2e.scene import Kind, Scene
 from tests.exports.test_exports import begin as export
 
 MACHINE, TOOL = Victim.MACHINE, Victim.TOOL
+LAYERS = 2
+SHORTENING = {"UPKEEP_PERCENT": "100", "MAX_LAYERS": str(LAYERS)}
+WEIGHTS = (3, 1, 1)
+"""The service is killed more often than what works for it."""
 
 
 async def full_image(scene: Scene) -> None:
@@ -74,6 +78,15 @@ async def disk_on_its_way(scene: Scene) -> None:
     await changed(scene.alice, "detachEvsDisk", diskId=made["id"])
 
 
+async def long_chains(scene: Scene) -> None:
+    for _ in range(LAYERS):
+        await back_up(scene.alice, scene.kept["id"], name=scene.name())
+
+
+def are_short(scene: Scene) -> bool:
+    return max(scene.books.depths(scene.kept["uuid"])) <= LAYERS
+
+
 async def deletions(scene: Scene) -> None:
     image = await scene.alice.make_image(scene.kept["id"], full=True, name=scene.name())
     kept = await back_up(scene.alice, scene.kept["id"], name=scene.name())
@@ -105,6 +118,7 @@ KINDS = [
     Kind("launch", launch, [TOOL]),
     Kind("disk from an image", disk, [TOOL]),
     Kind("disk attached, extended and detached", disk_on_its_way),
+    Kind("compaction", long_chains, [MACHINE], settings=SHORTENING, is_done=are_short),
     Kind("deletions", deletions),
     Kind("everything at once", everything, [MACHINE, TOOL], Scene.restored),
 ]
@@ -150,13 +164,11 @@ async def scene(stage: Stage) -> AsyncIterator[Scene]:
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 async def test_whoever_is_killed_jobs_end_bytes_stay_and_nothing_is_left(scene: Scene, kind: Kind, request) -> None:
-    kills = request.config.getoption("--kills")
-    victims = [Victim.SERVICE, *([scene.dice.choice(kind.victims)] if kind.victims else [])]
-    if kills:
-        victims = scene.dice.choices([Victim.SERVICE, *kind.victims], k=kills)
+    victims = [Victim.SERVICE, *kind.victims]
+    times = request.config.getoption("--kills")
 
     await scene.play(kind, Victim.NOBODY)
-    for victim in victims:
+    for victim in scene.dice.choices(victims, weights=WEIGHTS[: len(victims)], k=times):
         await scene.play(kind, victim)
 
     assert scene.wrong == []
