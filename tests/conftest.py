@@ -44,10 +44,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("--node"):
-        without = [item for item in items if item.get_closest_marker("node")]
-        config.hook.pytest_deselected(items=without)
-        items[:] = [item for item in items if item not in without]
+    """Tests for Node are asked for. On a database server those run that have a database: the others have run without."""
+    on_server = config.getoption("--db") != "sqlite"
+
+    def is_wanted(item: pytest.Item) -> bool:
+        if item.get_closest_marker("node"):
+            return bool(config.getoption("--node"))
+        if item.get_closest_marker("server"):
+            return on_server
+        return not on_server or "template" in getattr(item, "fixturenames", ())
+
+    unwanted = [item for item in items if not is_wanted(item)]
+    config.hook.pytest_deselected(items=unwanted)
+    items[:] = [item for item in items if is_wanted(item)]
 
 
 @dataclass(frozen=True)
@@ -133,7 +142,12 @@ async def service(template: Template, scratch: Path) -> AsyncIterator[Service]:
         )
         server = uvicorn.Server(
             uvicorn.Config(
-                asgi.create_app(settings), port=0, log_level="warning", ws="websockets-sansio", lifespan="on"
+                asgi.create_app(settings),
+                port=0,
+                log_level="warning",
+                http="h11",
+                ws="websockets-sansio",
+                lifespan="on",
             )
         )
         serving = asyncio.create_task(server.serve())

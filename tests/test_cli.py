@@ -247,11 +247,9 @@ def test_other_durations_are_refused(text):
 # ---------------------------------------------------------------- several processes on PostgreSQL
 
 
+@pytest.mark.server
 async def test_worker_does_the_work_of_a_service_without(request, scratch):
-    server = request.config.getoption("--db")
-    if server == "sqlite":
-        pytest.skip("needs PostgreSQL (--db)")
-    async with new_database(server) as url:
+    async with new_database(request.config.getoption("--db")) as url:
         data = scratch / "apart"
         behind = await run("worker", "--data", data, DATABASE_URL=url)
         await run("migrate", "--data", data, DATABASE_URL=url)

@@ -200,10 +200,9 @@ async def test_a_transaction_that_is_cancelled_anywhere_leaves_the_database_usab
         await at_once(work)
 
 
+@pytest.mark.server
 @pytest.mark.usefixtures("database")
 async def test_a_lost_connection_is_made_again_and_everybody_reads_again() -> None:
-    if db.dialect() == "sqlite":
-        pytest.skip("SQLite has no connection to lose")
     own = "query ILIKE 'listen %' AND datname = current_database()"
     relay = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {own}"
 
