@@ -254,13 +254,22 @@ async def _touch(image_id: UUID) -> None:
     await states.tell("Image", image_id)
 
 
+NOT_WHILE_EXPORTED = (ImageAction.EXPORT, ImageAction.DELETE)
+
+
+async def being_exported(image_ids: Sequence[str | UUID]) -> set[str]:
+    """Those of the images that are."""
+    going_on = [JobStatus.INIT, JobStatus.RUNNING]
+    jobs = Job.filter(image_id__in=list(image_ids), type=JobType.EXPORT_IMAGE, status__in=going_on)
+    return {str(id_) for id_ in await jobs.values_list("image_id", flat=True)}
+
+
 async def check_not_exported(image_id: UUID) -> None:
     """Whoever holds the image's lock knows that this stays so.
 
     Raises: Busy.
     """
-    going_on = [JobStatus.INIT, JobStatus.RUNNING]
-    if await Job.exists(image_id=image_id, type=JobType.EXPORT_IMAGE, status__in=going_on):
+    if await being_exported([image_id]):
         raise Busy("The image is being exported; wait for that job, or cancel it (cancelJob).", otc="IMG.0148")
 
 

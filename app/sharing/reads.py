@@ -7,6 +7,7 @@ from typing import Any
 
 from app import policy
 from app.enums import ShareStatus
+from app.images import service as images
 from app.images.filters import CONDITIONS
 from app.images.reads import IMAGES, RULE_COLUMNS
 from app.policy import Caller
@@ -37,13 +38,21 @@ OWN_MEMBERSHIPS = Noun(ImageMember, MemberRow, policy.own_memberships, relations
 
 
 class ViewerCan:
-    """image.viewerCan: the rules of app.policy, with the viewer's own share of each image."""
+    """image.viewerCan: the rules of app.policy, with the viewer's own share of each image; and what an export keeps one from."""
 
     needs = RULE_COLUMNS
 
     async def load(self, caller: Caller, rows: Sequence[Any], part: Wanted) -> Iterable[object]:
         shares = await policy.own_shares(caller, rows)
-        return [policy.image_actions(caller, row, shares.get(row.id)) for row in rows]
+        busy = await images.being_exported([row.id for row in rows])
+        return [
+            [
+                action
+                for action in policy.image_actions(caller, row, shares.get(row.id))
+                if row.id not in busy or action not in images.NOT_WHILE_EXPORTED
+            ]
+            for row in rows
+        ]
 
 
 class PendingShares:

@@ -29,6 +29,7 @@ EXPORT = f"""mutation($input: ExportImageInput!) {{ exportImage(input: $input) {
 JOB = f"query($id: ID!) {{ job(id: $id) {{ status fault {{ code }} {FILE} }} }}"
 DELETE = """mutation($id: ID!, $dry: Boolean!) { deleteImages(input: {imageIds: [$id], dryRun: $dry}) {
   userErrors { code field otcCode } } }"""
+ACTIONS = "query($id: ID!) { image(id: $id) { viewerCan } }"
 CANCEL = "mutation($id: ID!) { cancelJob(input: {jobId: $id}) { userErrors { code } } }"
 ENGINE = {"QCOW2": "qcow2", "RAW": "raw", "VMDK": "vmdk", "VHD": "vpc", "VHDX": "vhdx"}
 
@@ -230,10 +231,14 @@ async def test_export_is_refused_for_each_rule(project):
             (error,) = (await alice.one(DELETE, id=str(busy.id), dry=dry))["userErrors"]
             assert told(error) == ("BUSY", ["input", "imageIds", "0"], "IMG.0148")
         key = await refusal(alice, busy.id, idempotencyKey="")
+    during = set((await alice.one(ACTIONS, id=str(busy.id)))["viewerCan"])
     await job.delete()
+    after = set((await alice.one(ACTIONS, id=str(busy.id)))["viewerCan"])
     deleted = await alice.one(DELETE, id=str(busy.id), dry=False)
 
     assert key == ("INVALID_INPUT", ["input", "idempotencyKey"], None)
+    assert after - during == {"EXPORT", "DELETE"}
+    assert during < after
     assert not await Export.exists(image_id__in=[image.id for image in (shared, foreign, whole, queued, killed, busy)])
     assert deleted["userErrors"] == []
 

@@ -46,10 +46,12 @@ from app.ecs.service import EcsFilter
 from app.enums import (
     EcsStatus,
     ErrorCode,
+    ImageAction,
     ImageKind,
     ImageStatus,
     ImageVisibility,
     JobStatus,
+    JobType,
     ShareStatus,
     UploadStatus,
 )
@@ -269,7 +271,12 @@ class Naive:
         return [{"__typename": "Tag", "key": tag.key, "value": tag.value} for tag in found]
 
     def Image_viewerCan(self, row: Row, args: Args) -> Any:
-        return policy.image_actions(self.caller, row, self.share_for_rules(row))
+        actions = policy.image_actions(self.caller, row, self.share_for_rules(row))
+        going_on = (JobStatus.INIT, JobStatus.RUNNING)
+        jobs = [job for job in self.rows[Job] if job.image_id == row.id and job.type is JobType.EXPORT_IMAGE]
+        if row.project_id == self.me and any(job.status in going_on for job in jobs):
+            return [action for action in actions if action not in (ImageAction.EXPORT, ImageAction.DELETE)]
+        return actions
 
     def share_for_rules(self, image: Row) -> ShareStatus | None:
         return None if image.is_public or image.project_id == self.me else self.share(image)

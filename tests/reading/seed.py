@@ -259,7 +259,7 @@ class Sheet:
             format=ExportFormat.RAW,
             size_bytes=1,
             sha256="0" * 64,
-            expires_at=datetime(2999, 1, 1, tzinfo=UTC),
+            expires_at=datetime(2999, 1, 1, tzinfo=UTC) + timedelta(seconds=next(self.numbers)),  # the last is found
         )
         return export
 
