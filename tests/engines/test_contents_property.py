@@ -1,7 +1,8 @@
-"""Disks and contents in any order: whatever is released or deleted, everything else keeps its bytes.
+"""Disks and contents in any order: whatever is released, deleted or shortened, everything else keeps its bytes.
 
 A content is what an image's disk holds, and its last holder gone (image deleted, share withdrawn, machine deleted) means that it is
-released. So sequences of seals, copies, releases and deletions, cut by restarts, are all that deletions in the service can come to.
+released. So sequences of seals, copies, releases and deletions, cut by restarts, are all that deletions in the service can come to. In
+between disks grow, chains are shortened, and contents go out as files and come in again.
 """
 
 import asyncio
@@ -29,10 +30,10 @@ from hypothesis.stateful import (
 
 from app.engines.base import Known
 from app.engines.qemu.layers import SUFFIX
-from tests.engines.lab import MIB, QemuLab, no_progress
+from tests.engines.lab import MIB, QemuLab, digest, no_progress
 
 T = TypeVar("T")
-Step = Callable[[], Awaitable[None]]
+Step = Callable[[], Awaitable[object]]
 
 SECTOR = 512
 MAX_DISKS = 5
@@ -140,6 +141,26 @@ class Storage(RuleBasedStateMachine):
         for _ in range(1 + is_repeated):
             self.run(self._delete_disk(disk_id))
 
+    @precondition(lambda self: self.disks)
+    @rule(data=st.data(), size=sizes, is_repeated=st.booleans())
+    def extend(self, data: st.DataObject, size: int, is_repeated: bool) -> None:
+        disk_id = data.draw(st.sampled_from(list(self.disks)), label="which")
+        for _ in range(1 + is_repeated):
+            self.run(self._extend(disk_id, size))
+
+    @precondition(lambda self: self.contents or self.disks)
+    @rule(data=st.data())
+    def shorten(self, data: st.DataObject) -> None:
+        """Contents are hashed then, too, as the engine does it."""
+        chosen = data.draw(st.sampled_from([*self.disks, *self.contents]), label="which")
+        self.run(self._shorten(chosen))
+
+    @precondition(lambda self: self.contents and len(self.contents) < MAX_CONTENTS)
+    @rule(data=st.data(), format=st.sampled_from(["raw", "qcow2", "vmdk", "vpc", "vhdx"]))
+    def send_out_and_take_in(self, data: st.DataObject, format: str) -> None:
+        content_id = data.draw(st.sampled_from(list(self.contents)), label="which")
+        self.run(self._send_out_and_take_in(content_id, format))
+
     @precondition(lambda self: self.disks and len(self.contents) > 1)
     @rule(data=st.data())
     def do_much_at_once(self, data: st.DataObject) -> None:
@@ -147,8 +168,10 @@ class Storage(RuleBasedStateMachine):
         contents, disks = (data.draw(st.permutations(list(ids))) for ids in (self.contents, self.disks))
         gone_contents = contents[: data.draw(st.integers(0, len(contents) - 1), label="contents that go")]
         gone_disks = disks[: data.draw(st.integers(0, len(disks) - 1), label="disks that go")]
-        work: list[Step] = [partial(self._create_disk, contents[-1], 0), partial(self._seal, [disks[-1]])]
+        work: list[Step] = [partial(self._create_disk, contents[-1], 0), partial(self._grow_and_seal, disks[-1])]
         work += [partial(self._copy, contents[-1])]
+        work += [partial(self.lab.engine.contents.compact_disk, disks[-1], no_progress)]
+        work += [partial(self.lab.engine.contents.compact, contents[-1], no_progress)]
         work += [partial(self._release, content_id) for content_id in gone_contents]
         work += [partial(self._delete_disk, disk_id) for disk_id in gone_disks]
         self.random.shuffle(work)
@@ -205,6 +228,32 @@ class Storage(RuleBasedStateMachine):
             await self.lab.engine.contents.copy(content_id, copy_id, give_up)
             # How often progress is told differs from run to run, and here nothing may.
             await self.lab.engine.contents.release(copy_id)
+
+    async def _extend(self, disk_id: UUID, size: int) -> None:
+        await self.lab.engine.contents.extend(disk_id, size)
+        self.disks[disk_id] = self.disks[disk_id].ljust(size, b"\0")
+
+    async def _grow_and_seal(self, disk_id: UUID) -> None:
+        await self._extend(disk_id, 2 * MIB)
+        await self._seal([disk_id])
+
+    async def _shorten(self, id_: UUID) -> None:
+        engine = self.lab.engine.contents
+        if id_ in self.disks:
+            await engine.compact_disk(id_, no_progress)
+            assert await engine.depth(id_) <= 2
+            return
+        await engine.compact(id_, no_progress)
+        assert await engine.depth(id_) == 1
+        assert await engine.verify(id_, no_progress) == digest(self.contents[id_])
+
+    async def _send_out_and_take_in(self, content_id: UUID, format: str) -> None:
+        path, new_id, engine = self.folder / "sent", self.new_id(), self.lab.engine.contents
+        await engine.export(content_id, path, format=format, progress=no_progress)
+        facts = await engine.ingest(path, format=format, content_id=new_id, progress=no_progress)
+        path.unlink()
+        # Some formats have whole MiBs or sectors only.
+        self.contents[new_id] = self.contents[content_id].ljust(facts.virtual_bytes, b"\0")
 
     async def _release(self, content_id: UUID) -> None:
         self.contents.pop(content_id, None)
