@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from uuid import UUID
 
 import strawberry
@@ -11,7 +10,6 @@ from strawberry import Info
 from app.backups import restoring
 from app.backups import service as backups
 from app.backups.restoring import NewEcs
-from app.backups.service import Outcome
 from app.ecs import service as ecs
 from app.enums import TokenScope
 from app.jobs import service as jobs
@@ -24,8 +22,9 @@ from schema.ecs.types import EcsInstance
 from schema.errors import UserError, refusable
 from schema.fields import Input, changing
 from schema.ids import uuid_of
+from schema.jobs.batches import results_of
 from schema.jobs.types import Job
-from schema.payloads import Batch, Caution, errors_field, reread, reread_one, shown
+from schema.payloads import Batch, Caution, errors_field, reread_one, shown
 from schema.selection import wanted
 
 
@@ -173,23 +172,6 @@ async def _restore(info: Info, input: RestoreBackupInput) -> RestoreBackupPayloa
 
 async def _delete(info: Info, input: DeleteBackupsInput) -> DeleteBackupsPayload:
     who, batch = caller(info, TokenScope.STORAGE), Batch.of("Backup", backup_ids=input.backup_ids)
-    results = await _results(info, who, batch, await backups.delete_backups(who, batch.ids))
-    return DeleteBackupsPayload(results=results, user_errors=[result.error for result in results if result.error])
-
-
-async def _results(info: Info, who: Caller, batch: Batch, outcomes: Sequence[Outcome]) -> list[BackupResult]:
-    """Each backup as it is now and its job, or why it was refused."""
-    done, part = batch.done([outcome.error for outcome in outcomes]), wanted(info).of("results")
-    rows = await reread(backups.find_backups, who, done, part.of("backup"))
-    job_ids = [outcome.job_id for outcome in outcomes if outcome.job_id]
-    begun = await reread(jobs.find_jobs, who, job_ids, part.of("job"))
-    return [
-        shown(
-            BackupResult,
-            backup_id=text,
-            backup=rows.get(str(id_)),
-            job=begun.get(outcome.job_id or ""),
-            error=batch.error(index, outcome.error),
-        )
-        for index, (text, id_, outcome) in enumerate(zip(batch.texts, batch.ids, outcomes, strict=True))
-    ]
+    outcomes = await backups.delete_backups(who, batch.ids)
+    results = await results_of(info, who, batch, outcomes, find=backups.find_backups, name="backup", make=BackupResult)
+    return shown(DeleteBackupsPayload, **results)

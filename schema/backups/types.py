@@ -23,7 +23,9 @@ class Backup(Node):
     uuid: UUID = strawberry.field(description="The plain id.")
     name: str = strawberry.field(description="1 to 128 characters; need not be unique.")
     status: BackupStatus = strawberry.field(description="Where it is in its life.")
-    fault: Fault | None = strawberry.field(description="Why it could not be made, or, of one that was, that it is DAMAGED.")
+    fault: Fault | None = strawberry.field(
+        description="Why it could not be made, or, of one that was, that it is DAMAGED."
+    )
     consistency: Consistency | None = strawberry.field(
         description="How its disks relate to the file systems on them. Null until known."
     )

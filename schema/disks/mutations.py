@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import strawberry
 from strawberry import Info
 
 from app.disks import service as disks
-from app.disks.service import Outcome
 from app.ecs import attaching
 from app.enums import DiskType, TokenScope
 from app.jobs import service as jobs
@@ -18,6 +15,7 @@ from schema.disks.types import EvsDisk
 from schema.errors import UserError, refusable
 from schema.fields import Input, changing
 from schema.ids import plain, uuid_of
+from schema.jobs.batches import results_of
 from schema.jobs.types import Job
 from schema.payloads import Batch, about, errors_field, reread, reread_one, shown
 from schema.selection import wanted
@@ -214,23 +212,6 @@ async def _changed(info: Info, who: Caller, disk_id: str, job_id: str) -> dict[s
 
 async def _delete(info: Info, input: DeleteEvsDisksInput) -> DeleteEvsDisksPayload:
     who, batch = caller(info, TokenScope.STORAGE), Batch.of("EvsDisk", disk_ids=input.disk_ids)
-    results = await _results(info, who, batch, await disks.delete_evs_disks(who, batch.ids))
-    return DeleteEvsDisksPayload(results=results, user_errors=[result.error for result in results if result.error])
-
-
-async def _results(info: Info, who: Caller, batch: Batch, outcomes: Sequence[Outcome]) -> list[DiskResult]:
-    """Each disk as it is now and its job, or why it was refused."""
-    done, part = batch.done([outcome.error for outcome in outcomes]), wanted(info).of("results")
-    rows = await reread(disks.find_evs_disks, who, done, part.of("evs_disk"))
-    job_ids = [outcome.job_id for outcome in outcomes if outcome.job_id]
-    begun = await reread(jobs.find_jobs, who, job_ids, part.of("job"))
-    return [
-        shown(
-            DiskResult,
-            disk_id=text,
-            evs_disk=rows.get(str(id_)),
-            job=begun.get(outcome.job_id or ""),
-            error=batch.error(index, outcome.error),
-        )
-        for index, (text, id_, outcome) in enumerate(zip(batch.texts, batch.ids, outcomes, strict=True))
-    ]
+    outcomes = await disks.delete_evs_disks(who, batch.ids)
+    results = await results_of(info, who, batch, outcomes, find=disks.find_evs_disks, name="evs_disk", make=DiskResult)
+    return shown(DeleteEvsDisksPayload, **results)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
 
 import strawberry
 from strawberry import Info
 
 from app.ecs import service as ecs
-from app.ecs.service import Outcome
 from app.enums import TokenScope
-from app.jobs import service as jobs
-from app.policy import Caller
 from schema.context import caller
 from schema.ecs.types import EcsInstance
 from schema.errors import UserError, refusable
 from schema.fields import Input, changing
 from schema.ids import plain, uuid_of
+from schema.jobs.batches import results_of
 from schema.jobs.types import Job
-from schema.payloads import Batch, TagInput, about, errors_field, reread, reread_one, shown, tags_of
+from schema.payloads import Batch, TagInput, about, errors_field, reread_one, shown, tags_of
 from schema.selection import wanted
 
 
@@ -115,27 +113,7 @@ class DeleteEcsPayload(EcsResults):
     pass
 
 
-Results = dict[str, list[EcsResult] | list[UserError]]
-
-
-async def results_of(info: Info, who: Caller, batch: Batch, outcomes: Sequence[Outcome]) -> Results:
-    """The fields of an EcsResults payload: each ECS as it is now and its job, or why it was refused."""
-    done, part = batch.done([outcome.error for outcome in outcomes]), wanted(info).of("results")
-    rows = await reread(ecs.find_ecs, who, done, part.of("ecs_instance"))
-    begun = await reread(
-        jobs.find_jobs, who, [outcome.job_id for outcome in outcomes if outcome.job_id], part.of("job")
-    )
-    results = [
-        shown(
-            EcsResult,
-            ecs_id=text,
-            ecs_instance=rows.get(str(id_)),
-            job=begun.get(outcome.job_id or ""),
-            error=batch.error(index, outcome.error),
-        )
-        for index, (text, id_, outcome) in enumerate(zip(batch.texts, batch.ids, outcomes, strict=True))
-    ]
-    return {"results": results, "user_errors": [result.error for result in results if result.error]}
+_results = partial(results_of, find=ecs.find_ecs, name="ecs_instance", make=EcsResult)
 
 
 @strawberry.type
@@ -172,22 +150,22 @@ async def _update(info: Info, input: UpdateEcsInput) -> UpdateEcsPayload:
 async def _start(info: Info, input: StartEcsInput) -> StartEcsPayload:
     who, batch = caller(info, TokenScope.ECS), Batch.of("EcsInstance", ecs_ids=input.ecs_ids)
     outcomes = await ecs.start_ecs(who, batch.ids)
-    return shown(StartEcsPayload, **await results_of(info, who, batch, outcomes))
+    return shown(StartEcsPayload, **await _results(info, who, batch, outcomes))
 
 
 async def _stop(info: Info, input: StopEcsInput) -> StopEcsPayload:
     who, batch = caller(info, TokenScope.ECS), Batch.of("EcsInstance", ecs_ids=input.ecs_ids)
     outcomes = await ecs.stop_ecs(who, batch.ids, force=input.force)
-    return shown(StopEcsPayload, **await results_of(info, who, batch, outcomes))
+    return shown(StopEcsPayload, **await _results(info, who, batch, outcomes))
 
 
 async def _reboot(info: Info, input: RebootEcsInput) -> RebootEcsPayload:
     who, batch = caller(info, TokenScope.ECS), Batch.of("EcsInstance", ecs_ids=input.ecs_ids)
     outcomes = await ecs.reboot_ecs(who, batch.ids, force=input.force, idempotency_key=input.idempotency_key)
-    return shown(RebootEcsPayload, **await results_of(info, who, batch, outcomes))
+    return shown(RebootEcsPayload, **await _results(info, who, batch, outcomes))
 
 
 async def _delete(info: Info, input: DeleteEcsInput) -> DeleteEcsPayload:
     who, batch = caller(info, TokenScope.ECS), Batch.of("EcsInstance", ecs_ids=input.ecs_ids)
     outcomes = await ecs.delete_ecs(who, batch.ids, delete_data_disks=input.delete_data_disks)
-    return shown(DeleteEcsPayload, **await results_of(info, who, batch, outcomes))
+    return shown(DeleteEcsPayload, **await _results(info, who, batch, outcomes))
