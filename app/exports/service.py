@@ -84,7 +84,7 @@ async def _check_number(caller: Caller) -> None:
     alive = Export.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=db.now()), project_id=caller.project)
     if await alive.count() >= MAX_EXPORTS:
         message = (
-            f"A project has at most {MAX_EXPORTS} exports; delete one (DELETE at its url), or wait until one expires."
+            f"A project has at most {MAX_EXPORTS} exports; delete one (DELETE /exports/ID), or wait until one expires."
         )
         raise LimitExceeded(message)
 
