@@ -46,7 +46,7 @@ async def of_bytes(client: Client, path: Path) -> dict[str, Any]:
     """An image of a raw disk."""
     async with connected(client.url, client.token or "") as sender:
         sent = await upload(sender, path)
-        source = {"uploadId": sent["id"], "kind": "DATA_DISK", "format": "RAW"}
+        source = {"upload": {"uploadId": sent["id"], "kind": "DATA_DISK", "format": "RAW"}}
         return await shown(client, await image_of_upload(sender, path.stem, source))
 
 
