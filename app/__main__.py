@@ -152,7 +152,7 @@ async def _bring_linux(settings: Settings) -> None:
     try:
         said = await install_tiny(settings.data_dir, lambda _done, _note: None)
     except (Unavailable, ServiceError) as error:
-        say(f"Tiny Linux is left out: {error}.")
+        say(f"Tiny Linux is left out: {str(error).rstrip('.')}.")
     else:
         say(f"Tiny Linux is a public image: {said}.")
 

@@ -13,6 +13,7 @@ from app.demo.client import Client, Refused, connected
 from app.demo.screen import Screen
 from app.demo.tiny.running import Unavailable
 from app.demo.walk import LAUNCH, TAG
+from app.errors import EngineError
 
 if TYPE_CHECKING:
     import asyncssh
@@ -48,12 +49,12 @@ async def walk(screen: Screen, url: str, token: str, data_dir: Path) -> str | No
     Raises: StepFailed: a step did not hold.
     """
     try:
-        with screen.step("Tiny Linux is there, made of Debian's packages", expected=(Unavailable,)) as step:
+        with screen.step("Tiny Linux is there, made of Debian's packages", expected=(Unavailable, EngineError)) as step:
             step.detail = await install_tiny(data_dir, step.done)
         async with connected(url, token) as alice:
             return await _use(screen, alice, data_dir)
-    except Unavailable as error:
-        screen.say(f"  - Tiny Linux is left out: {error}.")
+    except (Unavailable, EngineError) as error:
+        screen.say(f"  - Tiny Linux is left out: {str(error).rstrip('.')}.")
         return None
 
 
@@ -129,7 +130,7 @@ async def _launched(alice: Client) -> str:
         await alice.finish(payload["job"]["id"])
     except Refused as refused:
         if "NO_CAPACITY" in str(refused):
-            raise Unavailable(str(refused).rstrip(".")) from refused
+            raise Unavailable(str(refused)) from refused
         raise
     ecs_id: str = payload["ecsInstances"][0]["id"]
     return ecs_id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -53,8 +54,7 @@ async def run(
             raise Unavailable(f"{command[0]} failed: {' '.join(said[-300:].split()) or 'it does not say why'}")
     except BaseException:
         with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-        await asyncio.gather(errors, return_exceptions=True)
+            os.killpg(process.pid, signal.SIGKILL)  # with what it has started, which would hold its pipes open
+        await asyncio.gather(process.stdout.read(), errors, process.wait(), return_exceptions=True)
         raise
     return "".join(lines)
