@@ -63,7 +63,9 @@ class Linux:
             asyncio.timeout(DEADLINE_S),
             asyncssh.connect(host, port, username="root", known_hosts=known, config=None, **options) as connection,
         ):
-            return str((await connection.run(script, check=True)).stdout)
+            done = await connection.run(script)
+            assert done.exit_status == 0, f"{script}: {done.stderr}"
+            return str(done.stdout)
 
 
 async def uploaded(client: Client, service: Any, path: Path, **source: object) -> str:
