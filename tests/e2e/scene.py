@@ -43,6 +43,8 @@ GOING = {
 DATA_BYTES = 1 << 20
 TOOL_LIVES_S = 0.03
 """At most, when it is killed."""
+PLAYS = 10
+"""After so many a project's quota of images is near."""
 LIMIT_S = 20.0
 """What is done beside jobs, such as tidying up after a start, has been done by then."""
 
@@ -97,6 +99,7 @@ class Scene:
         self.books, self.alice = Books(self.installation), Client("", None)
         self._numbers, self._jobs = count(1), 0
         self._points: dict[str, list[str]] = {}
+        self._plays = 0
 
     async def _furnish(self) -> None:
         alice, data_disk = self.alice, [{"sizeGib": 10}]
@@ -171,6 +174,9 @@ class Scene:
         where = f"{kind}: {where} ({aim.nth} of {len(known)})"
         print(where)
         self.wrong += [f"{where}: {wrong}" for wrong in await self._find_wrong(kind, victim)]
+        self._plays += 1
+        if self._plays % PLAYS == 0:
+            await self.clear()
 
     async def _die_at(self, kind: Kind) -> None:
         """The same with a service that is dead at its end at the latest; and its next life."""
