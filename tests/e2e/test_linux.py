@@ -172,6 +172,7 @@ async def test_data_disk_of_an_image_has_its_files(linux):
 async def test_disk_that_is_attached_while_it_runs_takes_a_file_system(linux):
     (disk,) = await create(linux.client)
     make = "mkfs.ext4 -q /dev/vdd && mount /dev/vdd /mnt && echo kept > /mnt/file && umount /mnt"
+    await linux.host_key()  # it has seen its other disks: the seed after the last of them is /dev/vdc
 
     await changed(linux.client, "attachEvsDisk", diskId=disk["id"], ecsId=linux.ecs_id)
     await linux.run(f"until [ -b /dev/vdd ]; do sleep 0.05; done; {make}")
