@@ -17,7 +17,21 @@ from tests.client import Client
 from tests.factories import make_image, make_member
 
 LIST = "query($f: ImageFilter) { images(filter: $f, first: 100) { totalCount nodes { uuid name } } }"
-NAMES = ["100%", "100", "a_b", "axb", "it's", 'quo"te', "back\\slash", "\U0001f642 smile", "UPPER", "upper", "%_", "Grün ЯБЛОКО", ""]
+NAMES = [
+    "100%",
+    "100",
+    "a_b",
+    "axb",
+    "it's",
+    'quo"te',
+    "back\\slash",
+    "\U0001f642 smile",
+    "UPPER",
+    "upper",
+    "%_",
+    "Grün ЯБЛОКО",
+    "",
+]
 
 
 async def names(client: Client, **where: object) -> list[str]:
