@@ -84,7 +84,6 @@ class Books:
         }
         there["held contents"] = there["contents"]
         there["processes"] = sorted(map(str, self._machines()))
-        there["uploads"] = sorted(path.name for path in self.data.glob("uploads/*"))
         there["exports"] = sorted(path.name for path in self.data.glob("exports/*"))
         wanted = {
             "machines": self.column("SELECT id FROM ecs_instance WHERE status IN ('ACTIVE', 'SHUTOFF')"),
@@ -93,12 +92,25 @@ class Books:
             "contents": self.column("SELECT id FROM content"),
             "held contents": self.column(HELD),
             "layers": sorted(self._layers()),
-            "uploads": self.column("SELECT id || '.part' FROM upload WHERE offset_bytes > 0 AND status <> 'FAILED'"),
             "exports": self.column("SELECT id || '.' || lower(format) FROM export"),
         }
         found = [f"{kind}: {there[kind]} but {wanted[kind]}" for kind in wanted if there[kind] != wanted[kind]]
         found += [f"{what}: {ids}" for what, sql in NONE.items() if (ids := self.column(sql))]
-        return found + [f"left behind: {path}" for path in self._strangers()] + self._quotas() + self._space()
+        return (
+            found
+            + [f"left behind: {path}" for path in self._strangers()]
+            + self._uploads()
+            + self._quotas()
+            + self._space()
+        )
+
+    def _uploads(self) -> list[str]:
+        """Uploads that lack a file, and files that lack an upload; one that counts no byte yet may have a file or not."""
+        files = {path.stem for path in self.data.glob("uploads/*")}
+        rows = {id_: (status, count) for id_, status, count in self.rows("SELECT id, status, offset_bytes FROM upload")}
+        due = {id_ for id_, (status, count) in rows.items() if count and status != "FAILED"}
+        may_be = {id_ for id_, (status, _) in rows.items() if status != "FAILED"}
+        return [f"upload {id_}: {rows.get(id_)}" for id_ in sorted((due - files) | (files - may_be))]
 
     def _strangers(self) -> Iterator[Path]:
         """Files that nothing looks at one by one, or that are never meant to stay."""

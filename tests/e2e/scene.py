@@ -10,7 +10,7 @@ import asyncio
 import random
 from asyncio import FIRST_COMPLETED
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -26,6 +26,7 @@ from tests.e2e.aim import DONE, TOOL, Aim, Victim, points
 from tests.e2e.books import Books, digest_of
 from tests.e2e.installation import Died, Installation
 from tests.ecs.looking import operate
+from tests.fetching.mirror import Mirror, serving
 from tests.uploads.conftest import Sender
 
 GOING_ON = "{ jobs(filter: {status: [INIT, RUNNING]}, first: 100) { nodes { id } } }"
@@ -97,6 +98,7 @@ class Scene:
 
     def __post_init__(self) -> None:
         self.books, self.alice = Books(self.installation), Client("", None)
+        self._lives = AsyncExitStack()
         self._numbers, self._jobs = count(1), 0
         self._points: dict[str, list[str]] = {}
         self._plays = 0
@@ -120,6 +122,7 @@ class Scene:
             if boots == 1:
                 await operate(alice, "startEcs", self.off["id"])
         self.data = random.randbytes(DATA_BYTES)
+        self.mirror = await self._lives.enter_async_context(serving(Mirror(self.data)))
         raw = self.installation.folder / "data.raw"
         raw.write_bytes(self.data)
         self.states["data"] = (await digest_of([raw], "raw"),)
@@ -133,6 +136,7 @@ class Scene:
 
     async def close(self) -> None:
         """Leave nothing behind."""
+        await self._lives.aclose()
         await self.alice.close()
         await self.installation.close()
 
@@ -148,6 +152,13 @@ class Scene:
         upload = await sender.begin(DATA_BYTES)
         await sender.patch(urlsplit(upload["url"]).path, 0, self.data)
         return {"upload": {"uploadId": upload["id"], "kind": "DATA_DISK"}}
+
+    @staticmethod
+    async def together(*works: Awaitable[object]) -> None:
+        """Do all of them, to their ends: what goes on alone would go on in the service's next life."""
+        for answer in await asyncio.gather(*works, return_exceptions=True):
+            if isinstance(answer, BaseException):
+                raise answer
 
     async def delete(self, kind: str, *ids: str) -> None:
         """Begin to delete "images", "backups", "evsDisks" or "ecsInstances"."""
@@ -184,9 +195,8 @@ class Scene:
         dying = asyncio.create_task(self.installation.dead())
         await asyncio.wait({working, dying}, return_when=FIRST_COMPLETED)
         await self.installation.kill()
-        working.cancel()
-        with suppress(asyncio.CancelledError, Exception):  # of all the ways in which a client notices
-            await working
+        await asyncio.wait({working})  # whatever it asks for fails now
+        working.exception()
         await self.alice.close()
         self.alice = await self.installation.start(**kind.settings)
         await self._let_all_end()

@@ -5,7 +5,6 @@ Each kind is run undisturbed first, so that its points are known. With `--kills 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -42,6 +41,11 @@ async def copy(scene: Scene) -> None:
 
 async def import_(scene: Scene) -> None:
     await image_of(scene.alice, await scene.uploaded(), wait=False, name=scene.name("data"))
+
+
+async def import_from_url(scene: Scene) -> None:
+    source = {"url": {"url": scene.mirror.url(), "kind": "DATA_DISK"}}
+    await image_of(scene.alice, source, wait=False, name=scene.name("data"))
 
 
 async def export_(scene: Scene) -> None:
@@ -92,18 +96,14 @@ async def deletions(scene: Scene) -> None:
     kept = await back_up(scene.alice, scene.kept["id"], name=scene.name())
     machine = await scene.alice.launch(image["id"], name="new")
     things = {"images": image, "backups": kept, "ecsInstances": machine}
-    async with asyncio.TaskGroup() as group:
-        for what, thing in things.items():
-            group.create_task(scene.delete(what, thing["id"]))
+    await scene.together(*(scene.delete(what, thing["id"]) for what, thing in things.items()))
 
 
 async def everything(scene: Scene) -> None:
     sealing = scene.dice.choice([full_image, system_image, backup])
-    works = [sealing, copy, import_, export_, restore, launch, disk]
+    works = [sealing, copy, import_, import_from_url, export_, restore, launch, disk]
     scene.dice.shuffle(works)
-    async with asyncio.TaskGroup() as group:  # which leaves nothing behind that would go on in the service's next life
-        for work in works:
-            group.create_task(work(scene))
+    await scene.together(*(work(scene) for work in works))
 
 
 KINDS = [
@@ -112,6 +112,7 @@ KINDS = [
     Kind("backup", backup, [MACHINE, TOOL]),
     Kind("copy", copy, [TOOL]),
     Kind("import", import_, [TOOL]),
+    Kind("import from a url", import_from_url, [TOOL]),
     Kind("export", export_, [TOOL]),
     Kind("restore", restore, [TOOL], Scene.restored),
     Kind("restore into a new ECS", restore_into_new, [TOOL]),
